@@ -1,0 +1,100 @@
+"""What output looks like: colours and bars in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from indexer import Progress
+
+_WIDEST = 110
+"""Columns of running text; longer lines are hard to read."""
+
+
+def console() -> Console:
+    """For results. Off a terminal it never wraps, colours or pads."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console(highlight=False, width=min(Console().width, _WIDEST))
+    return Console(highlight=False, width=1_000_000, soft_wrap=True, color_system=None)
+
+
+def notice(message: str) -> None:
+    """A line for the user, on standard error."""
+    sys.stderr.write(message + "\n")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on one line."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def shown_path(path: str | Path) -> str:
+    """A path as the user would type it: relative to where they are, if it is below."""
+    absolute = Path(os.path.abspath(path))
+    here = Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
+
+
+class IndexBar:
+    """A progress bar for indexing: share of bytes read, passages and their rate, time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            TextColumn("{task.percentage:>3.0f}%"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, counts="")
+
+    def update(self, progress: Progress) -> None:
+        """Shows how far it is."""
+        elapsed = self._bar.tasks[0].elapsed or 0.0
+        rate = f" ({progress.chunks / elapsed:.0f}/s)" if progress.chunks and elapsed > 1 else ""
+        self._bar.update(
+            self._task,
+            total=max(progress.size_total, 1),
+            completed=progress.size,
+            counts=f"{progress.files}/{progress.files_total} files, {progress.chunks:,} passages{rate}",
+        )
+
+    def __enter__(self) -> IndexBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+@contextmanager
+def index_bar() -> Iterator[IndexBar | None]:
+    """A bar on standard error if that is a terminal, else nothing."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with IndexBar() as bar:
+        yield bar
+
+
+def counter(count: int, singular: str, plural: str | None = None) -> str:
+    """`1 file`, `2,000 files`."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

@@ -1,0 +1,66 @@
+"""What answers a question from an index?
+
+`Retriever` opens an index and finds passages; `types.py` says what it returns. Below it: `search.py` finds and fuses
+candidates, `encoder/` is the span encoder, `store/` the index folder, `evaluation/` measures how good it all is.
+
+Useful for searching an index that is there, from any number of threads and processes.
+Not for making or changing one: that is `indexer`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from retriever.api import Retriever
+    from retriever.config import ChunkingConfig, SearchConfig
+    from retriever.errors import (
+        DatasetError,
+        EncoderError,
+        FilterError,
+        IndexFormatError,
+        IndexLockedError,
+        IndexNotFoundError,
+        SpanseekError,
+        UnreadableError,
+    )
+    from retriever.filters import Filter
+    from retriever.types import Document, Hit, IndexStatus, Scores
+
+__all__ = [
+    "ChunkingConfig",
+    "DatasetError",
+    "Document",
+    "EncoderError",
+    "Filter",
+    "FilterError",
+    "Hit",
+    "IndexFormatError",
+    "IndexLockedError",
+    "IndexNotFoundError",
+    "IndexStatus",
+    "Retriever",
+    "Scores",
+    "SearchConfig",
+    "SpanseekError",
+    "UnreadableError",
+]
+
+_HOMES = {
+    "Retriever": "retriever.api",
+    "ChunkingConfig": "retriever.config",
+    "SearchConfig": "retriever.config",
+    "Filter": "retriever.filters",
+    "Document": "retriever.types",
+    "Hit": "retriever.types",
+    "IndexStatus": "retriever.types",
+    "Scores": "retriever.types",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name when it is first used, so that `spanseek --help` needn't import FAISS."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "retriever.errors")), name)

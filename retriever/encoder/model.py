@@ -1,0 +1,157 @@
+"""The span encoder: tokens, global self-attention, local self-attention, concatenation, linear, heads.
+
+    E = token representations                      (B, T, C)   the backbone's embedding layer
+    H = global self-attention over E               (B, T, C)   the backbone
+    L = local self-attention over H, window +-W    (B, T, C)
+    Z = H + [L ; E] W_o                            (B, T, C)   the span representation
+
+`W_o` starts at zero, so that an untrained layer changes nothing: `Z = H` to the last bit, and whatever training
+brings is measured against the backbone alone.
+
+`B` batch, `T` tokens, `C` the backbone's hidden size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from retriever.config import Saved
+from retriever.encoder.attention import LocalSelfAttention
+
+Pooling = Literal["mean", "cls"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEncoderConfig(Saved):
+    """What the span encoder adds to its backbone.
+
+    Attributes:
+        window: Tokens that local attention sees on either side.
+        local_heads: Heads of local attention; must divide the backbone's hidden size.
+        pooling: How a text's vector comes from its token vectors: their mean, or the first token's.
+    """
+
+    window: int = 8
+    local_heads: int = 12
+    pooling: Pooling = "mean"
+
+
+class SpanEncoder(nn.Module):
+    """Token representations in context, and one vector for a text.
+
+    Args:
+        backbone: A transformers encoder that returns `hidden_states` when asked.
+        config: What is added to it.
+    """
+
+    def __init__(self, backbone: nn.Module, config: SpanEncoderConfig) -> None:
+        super().__init__()
+        size: int = backbone.config.hidden_size
+        self.config = config
+        self.hidden_size = size
+        self.backbone = backbone
+        self.local = LocalSelfAttention(size, config.local_heads, config.window)
+        self.projection = nn.Linear(2 * size, size)
+        nn.init.zeros_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the span layer does anything; while its projection is zero, it can be left out of the work."""
+        return bool(self.projection.weight.any() or self.projection.bias.any())
+
+    def forward(self, token_ids: Tensor, mask: Tensor, *, span_layer: bool = True) -> Tensor:
+        """Span representations.
+
+        Args:
+            token_ids: `(B, T)` integers.
+            mask: `(B, T)` booleans, False for padding.
+            span_layer: False leaves out local attention, concatenation and projection, which is exact while
+                they are untrained.
+
+        Returns:
+            `Z (B, T, C)`.
+        """
+        output: Any = self.backbone(
+            input_ids=token_ids, attention_mask=mask.long(), output_hidden_states=span_layer
+        )
+        contextual: Tensor = output.last_hidden_state  # H (B, T, C)
+        if not span_layer:
+            return contextual
+        tokens: Tensor = output.hidden_states[0]  # E (B, T, C)
+        local = self.local(contextual, mask)  # L (B, T, C)
+        return contextual + self.projection(torch.cat([local, tokens], dim=-1))  # (B, T, 2C) -> (B, T, C)
+
+    def pool(self, spans: Tensor, mask: Tensor) -> Tensor:
+        """One vector a text, of length 1, in float32 whatever came in.
+
+        Args:
+            spans: `Z (B, T, C)`.
+            mask: `(B, T)` booleans.
+
+        Returns:
+            `(B, C)`.
+        """
+        return nn.functional.normalize(pool_tokens(spans, mask, self.config.pooling), dim=-1)
+
+
+def pool_tokens(spans: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """`(B, T, C)` -> `(B, C)`, float32: the mean over real tokens, or the first token."""
+    if pooling == "cls":
+        return spans[:, 0].float()
+    weights = mask.float()
+    total = torch.einsum("btc,bt->bc", spans.float(), weights)
+    return total / weights.sum(dim=1, keepdim=True).clamp(min=1.0)
+
+
+class SpanHead(nn.Module):
+    """Start, end and no-answer: linear and softmax over the tokens of `[question ; passage]`.
+
+    As in Devlin et al., "BERT" (2019), section 4.3, the first token's start and end stand for 'no answer'.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, 2)
+
+    def forward(self, spans: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of each token as the answer's first and as its last.
+
+        Args:
+            spans: `Z (B, T, C)`.
+            candidates: `(B, T)` booleans: the passage's tokens, and the first token for 'no answer'.
+
+        Returns:
+            Two of `(B, T)`; minus infinity where a token is no candidate.
+        """
+        logits = self.linear(spans).float().masked_fill(~candidates[..., None], float("-inf"))  # (B, T, 2)
+        start, end = logits.log_softmax(dim=1).unbind(-1)
+        return start, end
+
+
+class LabelHead(nn.Module):
+    """A label for a whole text: linear and softmax over its pooled vector."""
+
+    def __init__(self, hidden_size: int, labels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, labels)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """`(B, C)` -> log-probabilities `(B, labels)`."""
+        return self.linear(pooled).float().log_softmax(dim=-1)
+
+
+class ScoreHead(nn.Module):
+    """A number for a whole text: a linear map of its pooled vector."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, 1)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """`(B, C)` -> `(B,)`."""
+        return self.linear(pooled).float().squeeze(-1)

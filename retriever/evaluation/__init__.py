@@ -1,0 +1,13 @@
+"""How good are the answers, in the field's own measures, on sets with graded questions?
+
+Useful for: comparing settings, encoders and versions on public sets or on a set of one's own. Not for: asking
+(`retriever.Retriever`); what is evaluated is handed in as a function.
+
+    datasets.py    sets in the layouts of BEIR and SQuAD
+    retrieval.py   nDCG, reciprocal rank, recall, time for a question
+"""
+
+from retriever.evaluation.datasets import EvalDocument, RetrievalDataset, load_retrieval
+from retriever.evaluation.retrieval import RetrievalScores, evaluate_retrieval
+
+__all__ = ["EvalDocument", "RetrievalDataset", "RetrievalScores", "evaluate_retrieval", "load_retrieval"]

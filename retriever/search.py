@@ -1,0 +1,154 @@
+"""Finding passages: dense and lexical candidates, fused, neighbours merged.
+
+Fusion is the weighted sum of both sides' scores, each scaled to 0 ... 1 over its own candidates (Fox and Shaw,
+"Combination of Multiple Searches", 1994, CombSUM with min-max normalisation): on this project's evaluation sets it
+ranks better than reciprocal rank fusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.config import SearchConfig
+from retriever.filters import Filter
+from retriever.store.reader import Place, Snapshot
+from retriever.store.vectors import Vectors
+from retriever.types import Hit, Scores
+
+_ADJACENT = 4
+"""Code points that may lie between two chunks that are one passage: blank space between paragraphs."""
+_MERGED_CHUNKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A chunk, or neighbouring chunks of one document, with the scores of the best of them."""
+
+    chunks: tuple[int, ...]
+    document: int
+    start: int
+    end: int
+    scores: Scores
+
+
+def search(
+    snapshot: Snapshot, question: str, vector: Vectors, k: int, config: SearchConfig, filters: Sequence[Filter] = ()
+) -> list[Hit]:
+    """The `k` best passages for a question.
+
+    Args:
+        snapshot: The state of the index to search.
+        question: The words, for the lexical side.
+        vector: `(C,)`, the question embedded, for the dense side.
+        k: At most this many.
+        config: How to.
+        filters: Only documents that all of these hold for.
+    """
+    ranked = merge_neighbours(candidates(snapshot, question, vector, k, config, filters))
+    chosen = limit_per_document(ranked, k, config.per_document)
+    passages = snapshot.passages([Place(c.chunks[0], c.start, c.end) for c in chosen])
+    return [
+        Hit(
+            rank=rank,
+            score=candidate.scores.fused,
+            document_id=passage.document_id,
+            path=passage.path,
+            title=passage.title,
+            headings=passage.headings,
+            page=passage.page,
+            line=passage.line,
+            start=candidate.start,
+            end=candidate.end,
+            text=passage.text,
+            scores=candidate.scores,
+        )
+        for rank, (candidate, passage) in enumerate(zip(chosen, passages, strict=True), start=1)
+    ]
+
+
+def candidates(
+    snapshot: Snapshot, question: str, vector: Vectors, k: int, config: SearchConfig, filters: Sequence[Filter] = ()
+) -> list[Candidate]:
+    """Single chunks that either side finds, best first by the fused score."""
+    allowed = snapshot.allowed(filters)
+    if allowed is not None and not len(allowed.chunks):
+        return []
+    wanted = max(config.candidates, k)
+    dense = {hit.chunk: hit.score for hit in snapshot.dense(vector, wanted, allowed)}
+    lexical = {hit.chunk: hit.score for hit in snapshot.lexical(question, wanted, allowed)}
+    fused = fuse(dense, lexical, config.dense_weight)
+    found = [
+        Candidate(
+            (chunk.id,),
+            chunk.document,
+            chunk.start,
+            chunk.end,
+            Scores(fused[chunk.id], dense.get(chunk.id), lexical.get(chunk.id)),
+        )
+        for chunk in snapshot.chunks(list(fused))
+    ]
+    return sorted(found, key=lambda c: (-c.scores.fused, c.chunks))
+
+
+def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float) -> dict[int, float]:
+    """Weighted sum of both sides' scores, each scaled to 0 ... 1; what one side didn't find has 0 there.
+
+    >>> fuse({1: 0.9, 2: 0.5}, {2: 7.0}, 0.5)
+    {1: 0.5, 2: 0.5}
+    """
+    scaled_dense, scaled_lexical = _scale(dense), _scale(lexical)
+    return {
+        chunk: dense_weight * scaled_dense.get(chunk, 0.0) + (1 - dense_weight) * scaled_lexical.get(chunk, 0.0)
+        for chunk in dict.fromkeys((*dense, *lexical))
+    }
+
+
+def _scale(scores: dict[int, float]) -> dict[int, float]:
+    """Min-max over the candidates; all 1 where they don't differ."""
+    if not scores:
+        return {}
+    values = np.array(list(scores.values()))
+    low, high = values.min(), values.max()
+    scaled = (values - low) / (high - low) if high > low else np.ones_like(values)
+    return dict(zip(scores, scaled.tolist(), strict=True))
+
+
+def merge_neighbours(ranked: Iterable[Candidate]) -> list[Candidate]:
+    """Joins candidates of one document that overlap or touch into one passage, at the rank of the better one.
+
+    At most `_MERGED_CHUNKS` chunks make a passage; it has the scores of its best.
+    """
+    merged: list[Candidate] = []
+    by_document: dict[int, list[int]] = {}
+    for candidate in ranked:
+        places = by_document.setdefault(candidate.document, [])
+        for i in places:
+            other = merged[i]
+            touching = candidate.start <= other.end + _ADJACENT and other.start <= candidate.end + _ADJACENT
+            if touching and len(other.chunks) < _MERGED_CHUNKS:
+                merged[i] = Candidate(
+                    tuple(sorted((*other.chunks, *candidate.chunks))),
+                    other.document,
+                    min(other.start, candidate.start),
+                    max(other.end, candidate.end),
+                    other.scores,
+                )
+                break
+        else:
+            places.append(len(merged))
+            merged.append(candidate)
+    return merged
+
+
+def limit_per_document(ranked: Sequence[Candidate], k: int, per_document: int) -> list[Candidate]:
+    """The first `k`, with at most `per_document` of one document while others are left to show instead."""
+    seen: dict[int, int] = {}
+    first: list[Candidate] = []
+    rest: list[Candidate] = []
+    for candidate in ranked:
+        count = seen[candidate.document] = seen.get(candidate.document, 0) + 1
+        (first if count <= per_document else rest).append(candidate)
+    return (first + rest)[:k]

@@ -1,0 +1,57 @@
+"""When a new FAISS file is due, and how it is made from SQLite's vectors."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+
+import numpy as np
+
+from retriever.store import vectors
+from retriever.store.layout import IndexPaths
+from retriever.store.manifest import Manifest
+
+_BLOCK = 8192
+"""Vectors read from SQLite at once."""
+_AT_LEAST = 2048
+_SHARE = 0.1
+
+
+def needs_generation(connection: sqlite3.Connection, manifest: Manifest) -> bool:
+    """Whether so much came or went since the current generation that a search would feel it."""
+    total, added, deleted = connection.execute(
+        "SELECT (SELECT count(*) FROM chunks), (SELECT count(*) FROM chunks WHERE id > ?),"
+        " (SELECT count(*) FROM tombstones)",
+        [manifest.generation_end],
+    ).fetchone()
+    return bool(max(added, deleted) >= max(_AT_LEAST, _SHARE * total))
+
+
+def write_generation(connection: sqlite3.Connection, paths: IndexPaths, manifest: Manifest) -> Manifest:
+    """Writes the next FAISS file; returns the manifest that names it, for the caller to commit."""
+
+    def blocks() -> vectors.Blocks:
+        last = 0
+        while rows := connection.execute(
+            "SELECT id, vector FROM chunks WHERE id > ? ORDER BY id LIMIT ?", [last, _BLOCK]
+        ).fetchall():
+            last = rows[-1][0]
+            matrix = np.frombuffer(b"".join(row[1] for row in rows), dtype=np.float16)
+            ids = np.array([row[0] for row in rows], dtype=np.int64)
+            yield ids, matrix.reshape(len(rows), manifest.dimension).astype(np.float32)
+
+    count, end = connection.execute("SELECT count(*), coalesce(max(id), 0) FROM chunks").fetchone()
+    number = manifest.generation + 1
+    recall = vectors.build(paths.generation(number), manifest.dimension, count, blocks)
+    return replace(manifest, generation=number, generation_end=end, recall=recall)
+
+
+def drop_old_generations(paths: IndexPaths, current: int) -> None:
+    """Deletes the files of other generations, and what a build left unfinished.
+
+    A reader that has one open keeps it until it closes it; one that is about to open it starts again.
+    """
+    if paths.vectors.is_dir():
+        for path in paths.vectors.iterdir():
+            if path != paths.generation(current):
+                path.unlink(missing_ok=True)

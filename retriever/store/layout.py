@@ -1,0 +1,63 @@
+"""The index folder: every file in it, named once.
+
+    index.sqlite            the truth: documents, chunks, vectors, files, manifest (with its -wal and -shm)
+    vectors/NNNNNNNN.faiss  one immutable FAISS file a generation; the manifest names the current one
+    lexical/                a tantivy index
+    writer.lock             held by the one writer; names it
+
+Everything but `index.sqlite` can be rebuilt from it (`spanseek compact`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPaths:
+    """The places inside an index folder."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "index.sqlite"
+
+    @property
+    def vectors(self) -> Path:
+        return self.root / "vectors"
+
+    @property
+    def lexical(self) -> Path:
+        return self.root / "lexical"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "writer.lock"
+
+    @property
+    def base(self) -> Path:
+        """The folder that holds the index; paths of documents below it are stored relative to it."""
+        return self.root.absolute().parent
+
+    def generation(self, number: int) -> Path:
+        """The FAISS file of a generation."""
+        return self.vectors / f"{number:08d}.faiss"
+
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+
+    def stored_path(self, path: Path) -> str:
+        """How a file's path is stored: relative to `base` below it, so that both can be moved together."""
+        absolute = path.absolute()
+        if absolute.is_relative_to(self.base):
+            return absolute.relative_to(self.base).as_posix()
+        return absolute.as_posix()
+
+    def actual_path(self, stored: str) -> Path:
+        """The file that a stored path means."""
+        return self.base / stored

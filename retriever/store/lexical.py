@@ -1,0 +1,148 @@
+"""The lexical side: BM25 over a tantivy index of chunks.
+
+tantivy keeps immutable segments and publishes by an atomic rename of `meta.json`. It may run ahead of SQLite, never
+behind: additions are committed before SQLite's transaction, deletions after it, and who searches drops ids that
+SQLite doesn't know. BM25 is Robertson's with tantivy's constants, k1 = 1.2, b = 0.75.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tantivy import Document, FieldType, Index, Occur, Query, Schema, SchemaBuilder, Searcher
+
+from retriever.errors import IndexFormatError
+from retriever.store.analysis import analyzer, fold
+
+_ANALYZER = "spanseek"
+_HEAP_BYTES = 48_000_000
+"""What tantivy's writer may hold in memory before it writes a segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalHit:
+    """A chunk and its BM25 score."""
+
+    chunk: int
+    score: float
+
+
+def _schema() -> Schema:
+    builder = SchemaBuilder()
+    builder.add_unsigned_field("chunk", indexed=True, fast=True)
+    builder.add_unsigned_field("document", indexed=True, fast=True)
+    builder.add_text_field("body", tokenizer_name=_ANALYZER, index_option="position")
+    return builder.build()
+
+
+def _open(folder: Path, language: str, *, create: bool) -> Index:
+    try:
+        if not create and not Index.exists(str(folder)):
+            raise IndexFormatError(f"the lexical index is missing from {folder.parent}: run 'spanseek compact'")
+        index = Index(_schema(), path=str(folder), reuse=True)
+    except ValueError as error:
+        raise IndexFormatError(f"the lexical index is damaged ({error}): run 'spanseek compact'") from error
+    index.register_tokenizer(_ANALYZER, analyzer(language))
+    return index
+
+
+class LexicalWriter:
+    """Adds and deletes chunks; nothing of it is seen before `commit`."""
+
+    def __init__(self, folder: Path, language: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self._index = _open(folder, language, create=True)
+        self._schema = self._index.schema
+        self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+
+    def add(self, chunk: int, document: int, text: str) -> None:
+        """Adds a chunk's text."""
+        entry = Document()
+        entry.add_unsigned("chunk", chunk)
+        entry.add_unsigned("document", document)
+        entry.add_text("body", fold(text))
+        self._writer.add_document(entry)
+
+    def delete(self, chunks: Iterable[int]) -> None:
+        """Deletes chunks; ids that aren't there are passed over."""
+        for chunk in chunks:
+            self._writer.delete_documents_by_term("chunk", chunk)
+
+    def delete_from(self, chunk: int) -> None:
+        """Deletes every chunk with this id or a greater one."""
+        query = Query.range_query(self._schema, "chunk", FieldType.Unsigned, chunk, 2**63)
+        self._writer.delete_documents_by_query(query)
+
+    def delete_all(self) -> None:
+        """Empties the index."""
+        self._writer.delete_all_documents()
+
+    def commit(self) -> None:
+        """Publishes everything since the last commit, atomically."""
+        self._writer.commit()
+
+    def rollback(self) -> None:
+        """Forgets everything since the last commit."""
+        self._writer.rollback()
+
+    def count(self) -> int:
+        """How many chunks are there as of the last commit."""
+        self._index.reload()
+        return int(self._index.searcher().num_docs)
+
+    def close(self) -> None:
+        """Waits for merges in the background, and ends the writer. What wasn't committed is dropped."""
+        self._writer.rollback()
+        self._writer.wait_merging_threads()
+
+
+class LexicalReader:
+    """Finds chunks by their words, in the state of the last `reload`."""
+
+    def __init__(self, folder: Path, language: str) -> None:
+        self._index = _open(folder, language, create=False)
+        self._index.config_reader(reload_policy="manual")
+        self._schema = self._index.schema
+        self._analyzer = analyzer(language)
+
+    def searcher(self) -> Searcher:
+        """The newest committed state; it stays as it is however the index changes."""
+        self._index.reload()
+        return self._index.searcher()
+
+    def search(
+        self, searcher: Searcher, question: str, limit: int, documents: Sequence[int] | None = None
+    ) -> list[LexicalHit]:
+        """The best chunks that hold any of the question's words.
+
+        Args:
+            searcher: From `searcher()`.
+            question: Any text; its words are joined by OR.
+            limit: At most this many.
+            documents: Only chunks of these documents; `None` for all.
+
+        Returns:
+            Best first.
+        """
+        terms = dict.fromkeys(self._analyzer.analyze(fold(question, query=True)))
+        if not terms or limit < 1 or searcher.num_docs == 0:
+            return []
+        clauses: list[tuple[Occur, Query]] = [
+            (Occur.Should, Query.term_query(self._schema, "body", term)) for term in terms
+        ]
+        query = Query.boolean_query(clauses)
+        if documents is not None:
+            wanted = Query.term_set_query(self._schema, "document", list(documents))
+            query = Query.boolean_query(
+                [(Occur.Must, query), (Occur.Must, Query.const_score_query(wanted, 0.0))]
+            )
+        found: list[tuple[float, Any]] = searcher.search(query, limit, count=False).hits
+        chunks = searcher.fast_field_values("chunk", [address for _, address in found])
+        return [
+            LexicalHit(int(chunk), score)
+            for (score, _), chunk in zip(found, chunks, strict=True)
+            if chunk is not None
+        ]

@@ -1,0 +1,331 @@
+"""Reading an index: each search sees one committed state of it, and never waits for a writer.
+
+A reader keeps what it loaded (FAISS generation, delta, tantivy searcher) until a commit makes it old. A snapshot is
+a SQLite read transaction and the loaded state of the same revision.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from retriever.errors import IndexFormatError, IndexNotFoundError
+from retriever.filters import Filter, compile_filters
+from retriever.store.layout import IndexPaths
+from retriever.store.lexical import LexicalHit, LexicalReader
+from retriever.store.manifest import Manifest, read_manifest
+from retriever.store.schema import connect
+from retriever.store.vectors import DenseHit, Generation, Ids, Vectors, exact_search
+from retriever.types import Anchor, Document, IndexStatus
+
+_ATTEMPTS = 100
+"""How often a snapshot is tried again while commits come in between; each try takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is loaded of one revision."""
+
+    manifest: Manifest
+    generation: Generation | None
+    delta_ids: Ids  # (N,)
+    delta: Vectors  # (N, C)
+    tombstones: Ids
+    searcher: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The documents and chunks that a filter leaves."""
+
+    documents: Sequence[int]
+    chunks: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk's row, and which document it is of."""
+
+    id: int
+    document: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A range of a document's text that begins with a chunk."""
+
+    chunk: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """What a hit shows of a place; `page`, `line` and `headings` are those of its first chunk."""
+
+    document_id: str
+    path: str | None
+    title: str
+    page: int | None
+    line: int | None
+    headings: tuple[str, ...]
+    text: str
+
+
+class IndexReader:
+    """An index opened for reading. Safe to share by threads; each has a connection of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = IndexPaths(root)
+        if not self.paths.database.exists():
+            raise IndexNotFoundError(f"there is no index at {root}: make one with 'spanseek index PATH'")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._state: State | None = None
+        self._lexical: LexicalReader | None = None
+        self.manifest = read_manifest(self._connection())
+
+    def close(self) -> None:
+        """Closes every connection; a search after that is an error."""
+        with self._lock:
+            self._closed = True
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """One committed state of the index; nothing seen through it changes."""
+        connection = self._connection()
+        for _ in range(_ATTEMPTS):
+            connection.execute("BEGIN")
+            try:
+                manifest = read_manifest(connection)  # the first read fixes what this transaction sees
+                state = self._load(connection, manifest)
+                if state is not None:
+                    yield Snapshot(connection, state, self._lexical_reader(), self.paths)
+                    return
+            finally:
+                connection.execute("ROLLBACK")
+        raise IndexFormatError(f"the index at {self.paths.root} can't be read: run 'spanseek verify'")
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if self._closed:
+            raise IndexNotFoundError("this index was closed; open it again")
+        if connection is None:
+            connection = connect(self.paths.database)
+            with self._lock:
+                self._connections.append(connection)
+            self._local.connection = connection
+        return connection
+
+    def _lexical_reader(self) -> LexicalReader:
+        if self._lexical is None:
+            self._lexical = LexicalReader(self.paths.lexical, self.manifest.language)
+        return self._lexical
+
+    def _load(self, connection: sqlite3.Connection, manifest: Manifest) -> State | None:
+        """The state of the transaction's revision; `None` if a commit came in between."""
+        with self._lock:
+            old = self._state
+            if old is not None and old.manifest.revision == manifest.revision:
+                return old
+            searcher = self._lexical_reader().searcher()
+            generation = old.generation if old else None
+            try:
+                if not manifest.generation:
+                    generation = None
+                elif old is None or old.manifest.generation != manifest.generation or generation is None:
+                    path = self.paths.generation(manifest.generation)
+                    generation = Generation(path, manifest.dimension)
+            except FileNotFoundError:
+                if self._latest_revision() == manifest.revision:
+                    raise IndexFormatError(
+                        f"a file of vectors is missing from {self.paths.root}: run 'spanseek compact'"
+                    ) from None
+                return None
+            # tantivy was read after the transaction began. It agrees with it unless a later commit has begun to
+            # take out what that commit deleted.
+            if self._latest_revision() != manifest.revision:
+                return None
+            ids, matrix = _delta(connection, manifest)
+            rows = connection.execute("SELECT chunk FROM tombstones ORDER BY chunk").fetchall()
+            tombstones = np.array([row[0] for row in rows], dtype=np.int64)
+            self._state = State(manifest, generation, ids, matrix, tombstones, searcher)
+            self.manifest = manifest
+            return self._state
+
+    def _latest_revision(self) -> int:
+        """As committed by now, outside of any transaction of this thread."""
+        probe = connect(self.paths.database)
+        try:
+            return read_manifest(probe).revision
+        finally:
+            probe.close()
+
+
+class Snapshot:
+    """One state of an index, and the questions that a search asks of it."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, state: State, lexical: LexicalReader, paths: IndexPaths
+    ) -> None:
+        self._db = connection
+        self._state = state
+        self._lexical = lexical
+        self._paths = paths
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of this state."""
+        return self._state.manifest
+
+    def allowed(self, filters: Sequence[Filter]) -> Allowed | None:
+        """What filters leave; `None` where there are no filters."""
+        if not filters:
+            return None
+        condition, values = compile_filters(filters)
+        # The condition is made of fixed parts; values are parameters.
+        matching = f"SELECT d.key FROM documents d LEFT JOIN files f ON f.id = d.file WHERE {condition}"  # noqa: S608
+        documents = [row[0] for row in self._db.execute(matching, values)]
+        chunks = self._db.execute(
+            f"SELECT id FROM chunks WHERE document IN ({matching}) ORDER BY id",  # noqa: S608
+            values,
+        ).fetchall()
+        return Allowed(documents, np.array([row[0] for row in chunks], dtype=np.int64))
+
+    def dense(self, vector: Vectors, limit: int, allowed: Allowed | None) -> list[DenseHit]:
+        """The nearest chunks to `vector (C,)`, best first: generation and delta together."""
+        state = self._state
+        only = allowed.chunks if allowed is not None else None
+        found: list[DenseHit] = []
+        if state.generation is not None:
+            found += state.generation.search(vector, limit, only=only, without=state.tombstones)
+        ids, matrix = state.delta_ids, state.delta
+        if only is not None:
+            kept = np.isin(ids, only)
+            ids, matrix = ids[kept], matrix[kept]
+        found += exact_search(ids, matrix, vector, limit)
+        return sorted(found, key=lambda hit: (-hit.score, hit.chunk))[:limit]
+
+    def lexical(self, question: str, limit: int, allowed: Allowed | None) -> list[LexicalHit]:
+        """The chunks that hold the question's words best, best first."""
+        documents = allowed.documents if allowed is not None else None
+        asked = limit
+        while True:
+            hits = self._lexical.search(self._state.searcher, question, asked, documents)
+            known = {chunk.id for chunk in self.chunks([hit.chunk for hit in hits])}
+            found = [hit for hit in hits if hit.chunk in known]
+            # tantivy may still hold, or already hold, chunks that aren't of this state.
+            if len(found) >= limit or len(hits) < asked:
+                return found[:limit]
+            asked *= 2
+
+    def chunks(self, ids: Sequence[int]) -> list[StoredChunk]:
+        """Chunks by id, in no particular order; ids that aren't there are passed over."""
+        rows = self._db.execute(
+            'SELECT id, document, start, "end" FROM chunks WHERE id IN (SELECT value FROM json_each(?))',
+            [json.dumps(list(ids))],
+        )
+        return [StoredChunk(*row) for row in rows]
+
+    def passages(self, places: Sequence[Place]) -> list[StoredPassage]:
+        """What a hit shows, for each place, in one query, in the order of `places`."""
+        rows = self._db.execute(
+            "SELECT place.key, d.id, f.path, d.title, c.page, c.line, c.headings,"
+            " substr(d.text, place.value ->> 1 + 1, place.value ->> 2 - place.value ->> 1)"
+            " FROM json_each(?) place JOIN chunks c ON c.id = place.value ->> 0"
+            " JOIN documents d ON d.key = c.document LEFT JOIN files f ON f.id = d.file",
+            [json.dumps([(place.chunk, place.start, place.end) for place in places])],
+        )
+        found = {
+            row[0]: StoredPassage(
+                document_id=row[1],
+                path=None if row[2] is None else str(self._paths.actual_path(row[2])),
+                title=row[3],
+                page=row[4],
+                line=row[5],
+                headings=tuple(json.loads(row[6])),
+                text=row[7],
+            )
+            for row in rows
+        }
+        return [found[i] for i in range(len(places))]
+
+    def document(self, document_id: str) -> Document | None:
+        """A document by id; `None` where there is none."""
+        row = self._db.execute(
+            "SELECT d.id, f.path, d.format, d.title, d.language, d.metadata, d.text, d.pages"
+            " FROM documents d LEFT JOIN files f ON f.id = d.file WHERE d.id = ?",
+            [document_id],
+        ).fetchone()
+        if row is None:
+            return None
+        return Document(
+            id=row[0],
+            path=None if row[1] is None else str(self._paths.actual_path(row[1])),
+            format=row[2],
+            title=row[3],
+            language=row[4],
+            metadata=json.loads(row[5]),
+            text=row[6],
+            pages=tuple(Anchor(*pair) for pair in json.loads(row[7])),
+        )
+
+    def document_ids(self) -> list[str]:
+        """Ids of all documents, sorted."""
+        return [row[0] for row in self._db.execute("SELECT id FROM documents ORDER BY id")]
+
+    def status(self) -> IndexStatus:
+        """What the index holds and how it was made."""
+        files, skipped, documents, chunks = self._db.execute(
+            "SELECT (SELECT count(*) FROM files WHERE skipped IS NULL),"
+            " (SELECT count(*) FROM files WHERE skipped IS NOT NULL),"
+            " (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+        ).fetchone()
+        formats = self._db.execute("SELECT format, count(*) FROM documents GROUP BY format ORDER BY 2 DESC, 1")
+        manifest = self._state.manifest
+        return IndexStatus(
+            files=files,
+            skipped=skipped,
+            documents=documents,
+            chunks=chunks,
+            formats=dict(formats.fetchall()),
+            encoder=manifest.encoder,
+            dimension=manifest.dimension,
+            language=manifest.language,
+            pending=len(self._state.delta_ids),
+            recall=manifest.recall,
+            size=self._paths.size(),
+        )
+
+
+def _delta(connection: sqlite3.Connection, manifest: Manifest) -> tuple[Ids, Vectors]:
+    """Chunks that came after the generation: ids `(N,)` and vectors `(N, C)`."""
+    rows = connection.execute(
+        "SELECT id, vector FROM chunks WHERE id > ? ORDER BY id", [manifest.generation_end]
+    ).fetchall()
+    matrix = np.frombuffer(b"".join(row[1] for row in rows), dtype=np.float16).astype(np.float32)
+    return np.array([row[0] for row in rows], dtype=np.int64), matrix.reshape(len(rows), manifest.dimension)

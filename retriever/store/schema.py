@@ -1,0 +1,129 @@
+"""The tables of `index.sqlite`, as numbered migrations, and how a connection to it is opened.
+
+    manifest    one row a setting: format version, encoder, its fingerprint, dimension, chunking, language,
+                generation, revision
+    files       what was seen on disk: size, mtime, hash, whether it was indexed and, if not, why
+    documents   id, text and what is known of it; `file` is NULL for a document that was given from memory
+    chunks      passages: place in the document, headings, vector (float16)
+    tombstones  chunks that were deleted since the current generation was built, and that it may still hold
+
+Ids of chunks are never used twice (AUTOINCREMENT), so that an id in a FAISS or tantivy file means one chunk
+for ever, or nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlite_utils import Database, Migrations
+
+from retriever.errors import IndexFormatError
+
+migrations = Migrations("spanseek")
+
+_TABLES = """
+CREATE TABLE manifest (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    sha256 TEXT,
+    seen_ns INTEGER NOT NULL,
+    skipped TEXT
+);
+
+CREATE TABLE documents (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    file INTEGER REFERENCES files(id) ON DELETE CASCADE,
+    format TEXT NOT NULL,
+    title TEXT NOT NULL,
+    language TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    text TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    pages TEXT NOT NULL,
+    lines TEXT,
+    run INTEGER NOT NULL
+);
+CREATE INDEX documents_file ON documents(file);
+
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    document INTEGER NOT NULL REFERENCES documents(key) ON DELETE CASCADE,
+    start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL,
+    page INTEGER,
+    line INTEGER,
+    headings TEXT NOT NULL,
+    vector BLOB NOT NULL
+);
+CREATE INDEX chunks_document ON chunks(document);
+
+CREATE TABLE tombstones (
+    chunk INTEGER PRIMARY KEY
+);
+"""
+
+
+@migrations()
+def m001_tables(db: Database) -> None:
+    for statement in _TABLES.split(";"):
+        if statement.strip():
+            db.execute(statement)
+
+
+def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode: transactions are begun and ended in so many words.
+
+    Raises:
+        IndexFormatError: The file isn't a SQLite database.
+    """
+    connection = sqlite3.connect(
+        path if write else f"file:{_uri(path)}?mode=ro",
+        uri=not write,
+        isolation_level=None,
+        timeout=30,
+        check_same_thread=False,
+    )
+    try:
+        if write:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # In WAL mode a commit then survives a kill of the process and of the system alike.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("SELECT count(*) FROM sqlite_schema")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise IndexFormatError(f"{path} can't be opened as an index: {error}") from error
+    return connection
+
+
+def _uri(path: Path) -> str:
+    return path.absolute().as_uri().removeprefix("file://")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the tables up to date; sqlite-utils keeps the list of what was applied in the database."""
+    migrations.apply(Database(connection, execute_plugins=False))
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything in the body, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,393 @@
+"""Writing an index: files, documents, chunks; generations; what a kill left behind.
+
+The order of a commit makes every state that a reader can meet, or that a kill can leave, a whole one:
+tantivy's additions, then SQLite's transaction, then (with the next commit) tantivy's deletions.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.context import lexical_text
+from retriever.errors import IndexFormatError, IndexNotFoundError
+from retriever.store.generations import drop_old_generations, needs_generation, write_generation
+from retriever.store.layout import IndexPaths
+from retriever.store.lexical import LexicalWriter
+from retriever.store.lock import WriterLock
+from retriever.store.manifest import Manifest, read_manifest, write_manifest
+from retriever.store.schema import connect, migrate, transaction
+from retriever.types import Chunk, Extract
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What is known of a file on disk.
+
+    Attributes:
+        path: As it is stored.
+        size: Bytes.
+        mtime_ns: Modification time.
+        sha256: Of its content; `None` while it isn't wholly indexed.
+        seen_ns: When it was read.
+        skipped: Why it was skipped; `None` for an indexed file.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str | None
+    seen_ns: int
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedDocument:
+    """A document ready to be written.
+
+    Attributes:
+        id: The document's id.
+        file: Path of its file as stored; `None` for a document from memory.
+        extract: Text and structure.
+        sha256: Of everything of it that is stored.
+        chunks: Its passages.
+        vectors: `(N, C)` float16, one row a chunk.
+    """
+
+    id: str
+    file: str | None
+    extract: Extract
+    sha256: str
+    chunks: Sequence[Chunk]
+    vectors: NDArray[np.float16]
+
+
+class IndexWriter:
+    """The one writer of an index. Every method that changes something is one atomic commit."""
+
+    def __init__(self, paths: IndexPaths, lock: WriterLock, connection: sqlite3.Connection) -> None:
+        self.paths = paths
+        self._lock = lock
+        self._db = connection
+        self._manifest = read_manifest(connection)
+        try:
+            self._lexical = LexicalWriter(paths.lexical, self._manifest.language)
+        except IndexFormatError:  # damaged; it is derived, so _recover() fills a new one
+            shutil.rmtree(paths.lexical)
+            self._lexical = LexicalWriter(paths.lexical, self._manifest.language)
+        self._obsolete: list[int] = []
+        self._pending_deletes = False
+        self._recover()
+
+    @classmethod
+    def open(cls, root: Path, settings: Manifest | None = None) -> IndexWriter:
+        """Opens an index for writing; makes one if `settings` are given and there is none.
+
+        Raises:
+            IndexNotFoundError: There is none and no settings to make one with.
+            IndexLockedError: Somebody else is writing to it.
+            IndexFormatError: It can't be used by this program.
+        """
+        paths = IndexPaths(root)
+        if settings is None and not paths.database.exists():
+            raise IndexNotFoundError(f"there is no index at {root}: make one with 'spanseek index PATH'")
+        if root.exists() and not paths.database.exists() and (not root.is_dir() or any(_foreign(root))):
+            raise IndexFormatError(f"{root} exists and is no index: name another place with --index")
+        root.mkdir(parents=True, exist_ok=True)
+        lock = WriterLock(paths.lock)
+        connection = None
+        try:
+            connection = connect(paths.database, write=True)
+            migrate(connection)
+            if settings is not None:
+                _initialise(connection, settings)
+            return cls(paths, lock, connection)
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            lock.release()
+            raise
+
+    @property
+    def manifest(self) -> Manifest:
+        """As of the last commit."""
+        return self._manifest
+
+    def close(self) -> None:
+        """Finishes what is pending and lets the next writer in."""
+        try:
+            self._flush_deletes()
+            self._lexical.close()
+            self._db.execute("PRAGMA optimize")
+        finally:
+            self._db.close()
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What is there
+
+    def file(self, path: str) -> FileRecord | None:
+        """What is known of a file, by its stored path."""
+        row = self._db.execute(
+            "SELECT path, size, mtime_ns, sha256, seen_ns, skipped FROM files WHERE path = ?", [path]
+        ).fetchone()
+        return FileRecord(*row) if row else None
+
+    def files(self) -> Iterator[FileRecord]:
+        """All files that are known."""
+        rows = self._db.execute("SELECT path, size, mtime_ns, sha256, seen_ns, skipped FROM files ORDER BY path")
+        for row in rows:
+            yield FileRecord(*row)
+
+    def document_hash(self, document_id: str) -> str | None:
+        """SHA-256 of a stored document; `None` where there is none."""
+        row = self._db.execute("SELECT sha256 FROM documents WHERE id = ?", [document_id]).fetchone()
+        return str(row[0]) if row else None
+
+    def document_ids(self) -> list[str]:
+        """Ids of all documents."""
+        return [row[0] for row in self._db.execute("SELECT id FROM documents ORDER BY id")]
+
+    def count_documents(self, path: str) -> int:
+        """How many documents a file holds, by its stored path."""
+        query = "SELECT count(*) FROM documents d JOIN files f ON f.id = d.file WHERE f.path = ?"
+        return int(self._db.execute(query, [path]).fetchone()[0])
+
+    def next_run(self) -> int:
+        """A number for a run: greater than that of any earlier one."""
+        return int(self._db.execute("SELECT coalesce(max(run), 0) + 1 FROM documents").fetchone()[0])
+
+    # What changes it
+
+    def write(
+        self,
+        run: int,
+        documents: Sequence[PreparedDocument] = (),
+        *,
+        unchanged: Sequence[str] = (),
+        files: Sequence[FileRecord] = (),
+        complete: Sequence[str] = (),
+    ) -> int:
+        """One commit.
+
+        Args:
+            run: Number of this run.
+            documents: Added, or put in the place of those with the same ids.
+            unchanged: Ids of documents that are as they were, marked as seen in this run.
+            files: Recorded.
+            complete: Paths of files that were read to their end: their documents not seen in this run are deleted.
+
+        Returns:
+            How many documents were deleted.
+        """
+        removed = 0
+        with self._commit():
+            for file in files:
+                self._put_file(file)
+            for document in documents:
+                self._put(run, document)
+            self._db.executemany("UPDATE documents SET run = ? WHERE id = ?", [(run, id_) for id_ in unchanged])
+            for path in complete:
+                query = "SELECT d.key FROM documents d JOIN files f ON f.id = d.file WHERE f.path = ? AND d.run <> ?"
+                keys = [row[0] for row in self._db.execute(query, [path, run]).fetchall()]
+                self._delete(keys)
+                removed += len(keys)
+        return removed
+
+    def remove_documents(self, ids: Iterable[str]) -> int:
+        """Deletes documents by id; returns how many there were."""
+        with self._commit():
+            keys = [
+                row[0]
+                for id_ in ids
+                for row in self._db.execute("SELECT key FROM documents WHERE id = ?", [id_]).fetchall()
+            ]
+            self._delete(keys)
+        return len(keys)
+
+    def remove_files(self, paths: Iterable[str]) -> int:
+        """Deletes files and their documents; returns how many documents there were."""
+        removed = 0
+        with self._commit():
+            for path in paths:
+                query = "SELECT d.key FROM documents d JOIN files f ON f.id = d.file WHERE f.path = ?"
+                keys = [row[0] for row in self._db.execute(query, [path]).fetchall()]
+                self._delete(keys)
+                self._db.execute("DELETE FROM files WHERE path = ?", [path])
+                removed += len(keys)
+        return removed
+
+    def merge(self, *, force: bool = False) -> bool:
+        """Builds the next generation if enough came or went since the current one; says whether it did."""
+        if not force and not needs_generation(self._db, self._manifest):
+            return False
+        self._flush_deletes()
+        generation = write_generation(self._db, self.paths, self._manifest)
+        with self._commit():
+            self._db.execute("DELETE FROM tombstones")
+            self._manifest = generation
+        drop_old_generations(self.paths, generation.generation)
+        return True
+
+    def compact(self) -> None:
+        """Rebuilds what is derived, and gives the space of what was deleted back to the file system."""
+        self._rebuild_lexical()
+        self.merge(force=True)
+        self._db.execute("VACUUM")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # How
+
+    def _put(self, run: int, document: PreparedDocument) -> None:
+        extract = document.extract
+        old = self._db.execute("SELECT key FROM documents WHERE id = ?", [document.id]).fetchone()
+        if old:
+            self._delete([old[0]])
+        file = None
+        if document.file is not None:
+            file = self._db.execute("SELECT id FROM files WHERE path = ?", [document.file]).fetchone()[0]
+        key = self._db.execute(
+            "INSERT INTO documents (id, file, format, title, language, metadata, text, sha256, pages, lines, run)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                document.id,
+                file,
+                extract.format,
+                extract.title,
+                extract.language,
+                json.dumps(extract.metadata, ensure_ascii=False, default=str),
+                extract.text,
+                document.sha256,
+                json.dumps([(anchor.start, anchor.number) for anchor in extract.pages]),
+                None
+                if extract.lines is None
+                else json.dumps([(anchor.start, anchor.number) for anchor in extract.lines]),
+                run,
+            ],
+        ).lastrowid
+        assert key is not None  # noqa: S101 - an INSERT that succeeds has one
+        for chunk, vector in zip(document.chunks, document.vectors, strict=True):
+            chunk_id = self._db.execute(
+                'INSERT INTO chunks (document, start, "end", page, line, headings, vector)'
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    key,
+                    chunk.start,
+                    chunk.end,
+                    chunk.page,
+                    chunk.line,
+                    json.dumps(chunk.headings, ensure_ascii=False),
+                    vector.tobytes(),
+                ],
+            ).lastrowid
+            assert chunk_id is not None  # noqa: S101
+            text = extract.text[chunk.start : chunk.end]
+            self._lexical.add(chunk_id, key, lexical_text(extract.title, chunk.headings, text))
+
+    def _put_file(self, file: FileRecord) -> None:
+        self._db.execute(
+            "INSERT INTO files (path, size, mtime_ns, sha256, seen_ns, skipped) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,"
+            " sha256 = excluded.sha256, seen_ns = excluded.seen_ns, skipped = excluded.skipped",
+            [file.path, file.size, file.mtime_ns, file.sha256, file.seen_ns, file.skipped],
+        )
+
+    def _delete(self, keys: Sequence[int]) -> None:
+        """Deletes documents; their chunks become tombstones, and leave tantivy once this is committed."""
+        for key in keys:
+            chunks = [row[0] for row in self._db.execute("SELECT id FROM chunks WHERE document = ?", [key])]
+            self._obsolete.extend(chunks)
+            self._db.executemany("INSERT OR IGNORE INTO tombstones (chunk) VALUES (?)", [(id_,) for id_ in chunks])
+            self._db.execute("DELETE FROM chunks WHERE document = ?", [key])
+            self._db.execute("DELETE FROM documents WHERE key = ?", [key])
+
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        """One commit: what the body did to SQLite and tantivy, and a new revision; or, if it raises, nothing."""
+        before = self._manifest
+        try:
+            with transaction(self._db):
+                yield
+                self._manifest = replace(self._manifest, revision=self._manifest.revision + 1)
+                write_manifest(self._db, self._manifest)
+                self._lexical.commit()
+        except BaseException:
+            self._manifest = before
+            self._obsolete = []
+            self._lexical.rollback()
+            # What tantivy had committed by then carries ids that SQLite will give again.
+            self._lexical.delete_from(self._next_chunk())
+            self._pending_deletes = True
+            raise
+        # From here on nobody can ask for these; the next commit carries it out.
+        self._lexical.delete(self._obsolete)
+        self._pending_deletes |= bool(self._obsolete)
+        self._obsolete = []
+
+    def _flush_deletes(self) -> None:
+        if self._pending_deletes:
+            self._lexical.commit()
+            self._pending_deletes = False
+
+    def _recover(self) -> None:
+        """Puts right what a kill left: files aside, passages in tantivy that SQLite never committed or let go."""
+        drop_old_generations(self.paths, self._manifest.generation)
+        if self._manifest.generation and not self.paths.generation(self._manifest.generation).exists():
+            self.merge(force=True)
+        chunks = int(self._db.execute("SELECT count(*) FROM chunks").fetchone()[0])
+        if self._lexical.count() == chunks:
+            return
+        self._lexical.delete_from(self._next_chunk())
+        self._lexical.delete(row[0] for row in self._db.execute("SELECT chunk FROM tombstones"))
+        self._lexical.commit()
+        if self._lexical.count() != chunks:
+            self._rebuild_lexical()
+
+    def _next_chunk(self) -> int:
+        """The id that the next chunk gets."""
+        last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
+        return int(last[0]) + 1 if last else 1
+
+    def _rebuild_lexical(self) -> None:
+        """Fills the lexical index from SQLite; who searches sees the old one until it is whole."""
+        self._lexical.delete_all()
+        rows = self._db.execute(
+            'SELECT c.id, c.document, c.start, c."end", c.headings, d.title FROM chunks c'
+            " JOIN documents d ON d.key = c.document ORDER BY c.document, c.id"
+        )
+        known, text = None, ""
+        for chunk, document, start, end, headings, title in rows:
+            if document != known:
+                query = "SELECT text FROM documents WHERE key = ?"
+                known, text = document, self._db.execute(query, [document]).fetchone()[0]
+            self._lexical.add(chunk, document, lexical_text(title, json.loads(headings), text[start:end]))
+        self._lexical.commit()
+
+
+def _initialise(connection: sqlite3.Connection, settings: Manifest) -> None:
+    """Writes a new index's manifest; an index that has one keeps it."""
+    if connection.execute("SELECT 1 FROM manifest LIMIT 1").fetchone() is None:
+        with transaction(connection):
+            write_manifest(connection, settings)
+
+
+def _foreign(root: Path) -> Iterator[Path]:
+    """What lies in a folder that isn't of an index: only an empty folder, or a started index, becomes one."""
+    own = IndexPaths(root)
+    return (path for path in root.iterdir() if path not in {own.lock, own.vectors, own.lexical})

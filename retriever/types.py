@@ -1,0 +1,187 @@
+"""The vocabulary that every part shares: documents, chunks, hits.
+
+One law holds for every offset here: half-open, in Unicode code points, into the document's text, so that
+`document.text[hit.start:hit.end] == hit.text`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Metadata = Mapping[str, object]
+"""User metadata: what JSON can hold, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading in a document's text, `text[start:end]`; `level` 1 is the outermost."""
+
+    start: int
+    end: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open range of code points in a document's text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """From code point `start` of the text on, the original is at `number` (a page, a slide, a line), from 1."""
+
+    start: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What a reader makes of one document: its text, and where each part of it stands in the original.
+
+    Attributes:
+        text: The document's text. For formats that are text themselves it is the file's decoded text
+            unchanged, so that offsets and lines are the file's own.
+        format: Short name of the format: `pdf`, `markdown`, `docx`, ...
+        key: Name of the document inside a file that holds many (a row of `.jsonl`); empty for a file that
+            is one document.
+        title: The document's own title, where it has one; empty otherwise.
+        language: ISO 639-1 code where the document states it; empty otherwise.
+        metadata: What the document says of itself (author, date, any key of a `.jsonl` row).
+        headings: In order of `start`, not overlapping.
+        rows: Spans that make a passage each (rows of a sheet or of a CSV file), in order, not overlapping.
+        pages: In order of `start`. Empty where the format has no pages.
+        lines: In order of `start`. `None`: the text is the file's own, count its newlines. Empty: the
+            format has no lines.
+    """
+
+    text: str
+    format: str
+    key: str = ""
+    title: str = ""
+    language: str = ""
+    metadata: Metadata = field(default_factory=dict)
+    headings: tuple[Heading, ...] = ()
+    rows: tuple[Span, ...] = ()
+    pages: tuple[Anchor, ...] = ()
+    lines: tuple[Anchor, ...] | None = None
+
+
+def number_at(anchors: tuple[Anchor, ...], position: int) -> int | None:
+    """The page or line that `position` is on, or None before the first anchor.
+
+    >>> number_at((Anchor(0, 1), Anchor(10, 2)), 10)
+    2
+    """
+    index = bisect_right(anchors, position, key=lambda anchor: anchor.start) - 1
+    return anchors[index].number if index >= 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of a document as the index holds it: `text[start:end]`, under the headings `headings`."""
+
+    start: int
+    end: int
+    page: int | None = None
+    line: int | None = None
+    headings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as the index holds it.
+
+    Attributes:
+        id: Stable: the path for a file that is one document, `path#key` for one of many in a file, and what the
+            caller gave for a document from memory.
+        path: Its file; `None` for a document from memory.
+        text: What every offset counts in.
+        pages: Where each page starts; empty where the format has none.
+    """
+
+    id: str
+    path: str | None
+    format: str
+    title: str
+    language: str
+    metadata: Metadata
+    text: str
+    pages: tuple[Anchor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Where a hit's rank comes from.
+
+    Attributes:
+        fused: From 0 to 1: the weighted sum of both sides' scores, each scaled to 0 ... 1 over its candidates.
+        dense: Cosine of the question's vector and the passage's; `None` where it wasn't among the candidates.
+        lexical: BM25 of the question's words; `None` likewise.
+    """
+
+    fused: float
+    dense: float | None = None
+    lexical: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was found: `document.text[start:end] == text`.
+
+    Attributes:
+        rank: From 1.
+        score: What the ranking went by, from 0 to 1 within one search.
+        document_id: Id of its document.
+        path: The document's file; `None` for a document from memory.
+        title: The document's title, maybe empty.
+        headings: The headings over it, outermost first.
+        page: Page or slide in the original, where it has any.
+        line: Line in the original, where it has any.
+    """
+
+    rank: int
+    score: float
+    document_id: str
+    path: str | None
+    title: str
+    headings: tuple[str, ...]
+    page: int | None
+    line: int | None
+    start: int
+    end: int
+    text: str
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """What an index holds and how it was made.
+
+    Attributes:
+        files: Indexed files.
+        skipped: Files that couldn't be read.
+        formats: Documents by format.
+        encoder: Name of the encoder.
+        dimension: Length of a vector.
+        language: Whose stemmer the lexical side uses.
+        pending: Passages that are searched beside the FAISS file until the next one is built.
+        recall: Recall@10 of the FAISS file's search against exact search.
+        size: Bytes on disk.
+    """
+
+    files: int
+    skipped: int
+    documents: int
+    chunks: int
+    formats: dict[str, int]
+    encoder: str
+    dimension: int
+    language: str
+    pending: int
+    recall: float
+    size: int
