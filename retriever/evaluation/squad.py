@@ -41,7 +41,7 @@ def load_squad(path: Path, limit: int | None) -> RetrievalDataset:
                 qrels[query_id] = {document.id: 1}
     chosen = dict(islice(queries.items(), limit))
     return RetrievalDataset(
-        name=path.name,
+        name="/".join(path.resolve().parts[-2:]),  # dev.json alone would say little
         documents=tuple(documents.values()),
         queries=chosen,
         qrels={query_id: qrels[query_id] for query_id in chosen},

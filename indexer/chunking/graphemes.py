@@ -1,0 +1,50 @@
+"""Which neighbouring characters belong together."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_ZERO_WIDTH_JOINER = "\u200d"
+_EXTENDING = frozenset("\u200c\u200d\uff9e\uff9f")  # joiners, half-width voiced sound marks
+_MARKS = frozenset(("Mn", "Mc", "Me"))  # variation selectors are Mn
+
+
+def is_inside_grapheme(text: str, position: int, start: int = 0) -> bool:
+    """Whether a cut before `text[position]` would tear apart what is read as one character.
+
+    Follows the rules for extended grapheme clusters of Unicode Standard Annex 29 as far as `unicodedata`
+    knows the properties: marks, joiners, emoji modifiers and tags, flags, Hangul, CR LF, surrogates.
+    A mark after white space has nothing to belong to. `start` is where a flag's letters are paired from.
+    """
+    if not start < position < len(text):
+        return False
+    before, after = text[position - 1], text[position]
+    if after < "\u0300":  # nothing below extends anything
+        return before == _ZERO_WIDTH_JOINER or (before == "\r" and after == "\n")
+    if before.isspace():
+        return False
+    return (
+        before == _ZERO_WIDTH_JOINER
+        or after in _EXTENDING
+        or unicodedata.category(after) in _MARKS
+        or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin tones
+        or "\U000e0020" <= after <= "\U000e007f"  # tags, as in the flags of regions
+        or ("\udc00" <= after <= "\udfff" and "\ud800" <= before <= "\udbff")
+        or ("\u1160" <= after <= "\u11ff" and _is_hangul(before))  # vowels and final consonants
+        or (_is_flag_letter(after) and _flag_letters_before(text, position, start) % 2 == 1)
+    )
+
+
+def _is_hangul(character: str) -> bool:
+    return "\u1100" <= character <= "\u11ff" or "\uac00" <= character <= "\ud7a3"
+
+
+def _is_flag_letter(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
+
+
+def _flag_letters_before(text: str, position: int, start: int) -> int:
+    first = position
+    while first > start and _is_flag_letter(text[first - 1]):
+        first -= 1
+    return position - first
