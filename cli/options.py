@@ -45,6 +45,6 @@ def existing_index(given: Path | None) -> Path:
     found = find_index(given)
     if found is None:
         raise IndexNotFoundError(
-            f"there is no index here or in a folder above: make one with 'spanseek index PATH', or name it with --index"
+            "there is no index here or in a folder above: make one with 'spanseek index PATH', or name it with --index"
         )
     return found

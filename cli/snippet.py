@@ -78,7 +78,9 @@ def _shorten(text: str, wanted: set[str]) -> str:
 
 def _stem(word: str) -> str:
     """A rough stem without accents: enough to see that two forms are one word."""
-    folded = "".join(c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c))
+    folded = "".join(
+        c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c)
+    )
     for ending in ("ing", "ies", "ed", "es", "s", "e"):
         if folded.endswith(ending) and len(folded) - len(ending) >= 3:
             return folded[: -len(ending)]

@@ -41,7 +41,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def shown_path(path: str | Path) -> str:
     """A path as the user would type it: relative to where they are, if it is below."""
-    absolute = Path(os.path.abspath(path))
+    absolute = Path(os.path.normpath(Path(path).absolute()))  # not resolve(): a link keeps its own name
     here = Path.cwd()
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from indexer import readers
 from indexer.discover import Found, Selection, discover
 from indexer.prepare import CutDocument, content_hash, cut, storable
-from indexer.readers import read
 from indexer.report import IndexReport, Progress, Skipped, Tally
 from retriever.config import ChunkingConfig
 from retriever.errors import SpanseekError, UnreadableError
 from retriever.store.manifest import Manifest
 from retriever.store.writer import FileRecord, IndexWriter, PreparedDocument
-from retriever.types import Extract, Metadata
+from retriever.types import Anchor, Extract, Metadata
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
@@ -58,6 +58,7 @@ class _Batch:
 
     documents: list[CutDocument] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    lines: dict[str, tuple[Anchor, ...]] = field(default_factory=dict)
     files: list[FileRecord] = field(default_factory=list)
     complete: list[str] = field(default_factory=list)
 
@@ -283,7 +284,7 @@ class Indexer:
                 batch.files.append(replace(seen, sha256=sha256))
                 return batch
             batch.files.append(seen)
-            for extract in read(item.path):
+            for extract in readers.read(item.path):
                 if batch.is_full:
                     batch = self._flush(run, batch, tally)
                 document_id = f"{stored}#{extract.key}" if extract.key else stored
@@ -308,6 +309,8 @@ class Indexer:
         if stored == sha256:
             tally.unchanged += 1
             batch.unchanged.append(document_id)
+            if extract.lines:
+                batch.lines[document_id] = extract.lines
             return
         config = self._writer.manifest.chunking
         document = cut(document_id, file, extract, sha256, self.encoder.token_spans, config)
@@ -333,7 +336,12 @@ class Indexer:
             ]
         if prepared or batch.unchanged or batch.files:
             tally.removed += self._writer.write(
-                run, prepared, unchanged=batch.unchanged, files=batch.files, complete=batch.complete
+                run,
+                prepared,
+                unchanged=batch.unchanged,
+                lines=batch.lines,
+                files=batch.files,
+                complete=batch.complete,
             )
         tally.chunks += len(passages)
         return _Batch()

@@ -107,7 +107,11 @@ def _hidden(name: str, selection: Selection) -> bool:
 
 def _matches(relative: str, globs: Sequence[str]) -> bool:
     for glob in globs:
-        pattern = glob.removeprefix("./").replace("**/", "*/") if glob.startswith("**/") else glob.removeprefix("./")
+        pattern = (
+            glob.removeprefix("./").replace("**/", "*/")
+            if glob.startswith("**/")
+            else glob.removeprefix("./")
+        )
         pattern = f"{pattern}*" if pattern.endswith("/") else pattern
         if any(fnmatch(candidate, pattern) for candidate in (relative, f"/{relative}", Path(relative).name)):
             return True

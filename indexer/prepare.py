@@ -49,16 +49,25 @@ def storable(extract: Extract) -> Extract:
 
 
 def content_hash(extract: Extract) -> str:
-    """SHA-256 over everything of a document that is stored or decides how it is cut."""
+    """SHA-256 over everything of a document that is stored or decides how it is cut.
+
+    The lines in the original are left out: a row that only moved in its file is the same document.
+    """
     digest = hashlib.sha256()
     metadata = json.dumps(extract.metadata, sort_keys=True, default=str)
     structure = [
         [(heading.start, heading.end, heading.level) for heading in extract.headings],
         [(row.start, row.end) for row in extract.rows],
         [(anchor.start, anchor.number) for anchor in extract.pages],
-        None if extract.lines is None else [(anchor.start, anchor.number) for anchor in extract.lines],
     ]
-    for part in (extract.format, extract.title, extract.language, metadata, json.dumps(structure), extract.text):
+    for part in (
+        extract.format,
+        extract.title,
+        extract.language,
+        metadata,
+        json.dumps(structure),
+        extract.text,
+    ):
         encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return digest.hexdigest()

@@ -79,7 +79,12 @@ class Retriever:
         return self._encoder
 
     def search(
-        self, question: str, k: int = 10, *, where: Iterable[str | Filter] = (), per_document: int | None = None
+        self,
+        question: str,
+        k: int = 10,
+        *,
+        where: Iterable[str | Filter] = (),
+        per_document: int | None = None,
     ) -> list[Hit]:
         """The best passages for a question, best first.
 

@@ -64,6 +64,6 @@ class SearchConfig:
         per_document: At most this many passages of one document among the hits, neighbours merged first.
     """
 
-    candidates: int = 100
+    candidates: int = 200
     dense_weight: float = 0.5
     per_document: int = 3

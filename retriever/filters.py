@@ -79,11 +79,10 @@ def _compile(filter_: Filter) -> Condition:
         return sql, values
     item, item_values = _compare("item.atom", "item.type", filter_)
     entry, entry_values = _compare("entry.atom", "entry.type", filter_)
-    return (
-        "EXISTS (SELECT 1 FROM json_each(d.metadata) entry WHERE entry.key = ? AND"
-        f" (({entry}) OR (entry.type = 'array' AND"
-        f" EXISTS (SELECT 1 FROM json_each(entry.value) item WHERE {item}))))"
-    ), [filter_.key, *entry_values, *item_values]
+    in_list = f"entry.type = 'array' AND EXISTS (SELECT 1 FROM json_each(entry.value) item WHERE {item})"  # noqa: S608 - fixed parts
+    matches = f"entry.key = ? AND (({entry}) OR ({in_list}))"
+    values = [filter_.key, *entry_values, *item_values]
+    return f"EXISTS (SELECT 1 FROM json_each(d.metadata) entry WHERE {matches})", values  # noqa: S608 - fixed parts
 
 
 def _compare(value: str, kind: str | None, filter_: Filter) -> Condition:
@@ -96,7 +95,10 @@ def _compare(value: str, kind: str | None, filter_: Filter) -> Condition:
     number = _number(filter_.value)
     if number is None:
         return as_text
-    return f"({kind} IN ('integer', 'real') AND {value} {filter_.op} ?) OR {as_text[0]}", [number, *as_text[1]]
+    return f"({kind} IN ('integer', 'real') AND {value} {filter_.op} ?) OR {as_text[0]}", [
+        number,
+        *as_text[1],
+    ]
 
 
 def _number(text: str) -> float | None:

@@ -35,14 +35,20 @@ def retrieval(
         bool,
         typer.Option("--passages", help="Leave titles out: a document is its text alone."),
     ] = False,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N queries.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N queries.")
+    ] = None,
     index_dir: Annotated[
         Path | None,
-        typer.Option("--index", metavar="DIR", help="Keep the index here, and use it again. Default: a temporary one."),
+        typer.Option(
+            "--index", metavar="DIR", help="Keep the index here, and use it again. Default: a temporary one."
+        ),
     ] = None,
     dense_weight: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Weight of the dense side in the fused score: 1 dense only, 0 words only."),
+        typer.Option(
+            min=0.0, max=1.0, help="Weight of the dense side in the fused score: 1 dense only, 0 words only."
+        ),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -62,12 +68,14 @@ def retrieval(
         root = index_dir or Path(scratch, "index")
         documents = (
             InputDocument(document.id, document.text, "" if passages else document.title)
-            for document in loaded.documents()
+            for document in loaded.documents
         )
         with Indexer.open(root) as indexer:
             report = indexer.add_documents(documents)
             encoder = indexer.encoder
-        notice(f"{loaded.name}: {report.indexed + report.unchanged:,} documents, {report.chunks:,} passages embedded")
+        notice(
+            f"{loaded.name}: {report.indexed + report.unchanged:,} documents, {report.chunks:,} passages embedded"
+        )
         with Retriever.open(root, encoder=encoder, config=config) as retriever:
 
             def search(query: str, depth: int) -> list[tuple[str, float]]:
@@ -82,4 +90,4 @@ def retrieval(
         print_json(scores.to_dict())
         return
     for name, value in scores.to_dict().items():
-        console().print(f"{name:<14} {value:,.4f}" if isinstance(value, float) else f"{name:<14} {value:,}")
+        console().print(f"{name:<14} {round(value, 4):,}")

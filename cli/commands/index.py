@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,7 +22,8 @@ _SHOWN_SKIPS = 20
 
 def index(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files and folders; - reads paths from standard input.")
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files and folders; - reads paths from standard input."),
     ],
     index_dir: IndexOption = None,
     include: Annotated[
@@ -30,18 +32,24 @@ def index(
     exclude: Annotated[
         list[str], typer.Option(metavar="GLOB", help="Not files and folders that match. May be repeated.")
     ] = [],  # noqa: B006
-    hidden: Annotated[bool, typer.Option("--hidden", help="Also files and folders that start with a dot.")] = False,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Also files and folders that start with a dot.")
+    ] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose files are gone.")] = False,
     checksum: Annotated[
         bool, typer.Option("--checksum", help="Compare contents even where size and time are the same.")
     ] = False,
     encoder: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="For a new index: a model folder, or a name on the hub.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="For a new index: a model folder, or a name on the hub.", show_default=False
+        ),
     ] = None,
     language: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="For a new index: whose word stems count (english, german, ..., none)."),
+        typer.Option(
+            metavar="NAME", help="For a new index: whose word stems count (english, german, ..., none)."
+        ),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -55,7 +63,7 @@ def index(
 
     roots = [line.rstrip("\n") for line in sys.stdin] if paths == ["-"] else paths
     roots = [root for root in roots if root]
-    missing = next((root for root in roots if paths != ["-"] and not Path(root).exists(follow_symlinks=False)), None)
+    missing = next((root for root in roots if paths != ["-"] and not os.path.lexists(root)), None)
     if missing is not None:
         raise SpanseekError(f"{missing}: no such file or folder")
     root = find_index(index_dir) or Path(FOLDER)

@@ -32,7 +32,8 @@ def status(index_dir: IndexOption = None, json_output: JsonOption = False) -> No
     rows = {
         "index": f"{shown_path(root)} ({state.size / 1e6:,.1f} MB)",
         "documents": f"{state.documents:,}" + (f" ({formats})" if formats else ""),
-        "passages": f"{state.chunks:,}" + (f", {state.pending:,} since the last merge" if state.pending else ""),
+        "passages": f"{state.chunks:,}"
+        + (f", {state.pending:,} since the last merge" if state.pending else ""),
         "files": f"{state.files:,}" + (f", and {state.skipped:,} skipped" if state.skipped else ""),
         "encoder": f"{state.encoder} ({state.dimension} dimensions)",
         "stemmer": state.language,

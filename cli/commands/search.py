@@ -55,7 +55,9 @@ def search(
             raise typer.Exit(0 if _answer_line(retriever, question, k, where) else EXIT_NOTHING_FOUND)
         hits = retriever.search(question, k, where=where)
     if not hits:
-        notice("nothing found" + (": no document matches the filter, or none has these words" if where else ""))
+        notice(
+            "nothing found" + (": no document matches the filter, or none has these words" if where else "")
+        )
         raise typer.Exit(EXIT_NOTHING_FOUND)
     out = console()
     for hit in hits:

@@ -70,7 +70,7 @@ class LocalSelfAttention(nn.Module):
         # Tokens go in blocks of W; a token's window lies in its own block and the two beside it.
         blocks = -(-length // window)
         tail = blocks * window - length
-        query = _pad(query, 0, tail).unflatten(2, (blocks, window))  # (B, H, N, W, D)
+        query = _pad(query, 0, tail).reshape(*query.shape[:2], blocks, window, -1)  # (B, H, N, W, D)
         key = _neighbourhoods(_pad(key, window, tail + window), window)  # (B, H, N, 3W, D)
         value = _neighbourhoods(_pad(value, window, tail + window), window)
         real = nn.functional.pad(mask, (window, tail + window))  # (B, (N + 2) W)
@@ -93,7 +93,7 @@ class LocalSelfAttention(nn.Module):
         """`(B, T, C)` -> query, key, value, each `(B, H, T, D)`."""
 
         def split(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
         return split(self.query(hidden)), split(self.key(hidden)), split(self.value(hidden))
 

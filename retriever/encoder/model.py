@@ -50,7 +50,8 @@ class SpanEncoder(nn.Module):
 
     def __init__(self, backbone: nn.Module, config: SpanEncoderConfig) -> None:
         super().__init__()
-        size: int = backbone.config.hidden_size
+        settings: Any = backbone.config
+        size = int(settings.hidden_size)
         self.config = config
         self.hidden_size = size
         self.backbone = backbone
@@ -84,7 +85,8 @@ class SpanEncoder(nn.Module):
             return contextual
         tokens: Tensor = output.hidden_states[0]  # E (B, T, C)
         local = self.local(contextual, mask)  # L (B, T, C)
-        return contextual + self.projection(torch.cat([local, tokens], dim=-1))  # (B, T, 2C) -> (B, T, C)
+        projected: Tensor = self.projection(torch.cat([local, tokens], dim=-1))  # (B, T, 2C) -> (B, T, C)
+        return contextual + projected
 
     def pool(self, spans: Tensor, mask: Tensor) -> Tensor:
         """One vector a text, of length 1, in float32 whatever came in.
@@ -142,7 +144,8 @@ class LabelHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """`(B, C)` -> log-probabilities `(B, labels)`."""
-        return self.linear(pooled).float().log_softmax(dim=-1)
+        logits: Tensor = self.linear(pooled)
+        return logits.float().log_softmax(dim=-1)
 
 
 class ScoreHead(nn.Module):
@@ -154,4 +157,5 @@ class ScoreHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """`(B, C)` -> `(B,)`."""
-        return self.linear(pooled).float().squeeze(-1)
+        score: Tensor = self.linear(pooled)
+        return score.float().squeeze(-1)

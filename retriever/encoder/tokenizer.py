@@ -17,6 +17,8 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from retriever.errors import EncoderError
 
+_OTHER_VOCABULARIES = ("vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
@@ -37,7 +39,8 @@ class Tokenizer:
         with_special = backend.encode("a").ids
         bare = backend.encode("a", add_special_tokens=False).ids
         at = next(
-            (i for i in range(len(with_special)) if with_special[i : i + len(bare)] == bare), len(with_special)
+            (i for i in range(len(with_special)) if with_special[i : i + len(bare)] == bare),
+            len(with_special),
         )
         self.special = SpecialTokens(
             tuple(with_special[:at]), tuple(with_special[at + len(bare) :]), padding_id
@@ -98,6 +101,9 @@ def _lowercases(folder: Path) -> bool:
 
 def _converted(folder: Path) -> FastTokenizer:
     """What transformers makes of the folder's files (slow: it imports transformers)."""
+    if not any((folder / name).is_file() for name in _OTHER_VOCABULARIES):
+        # Asked for a tokenizer without a vocabulary, transformers makes an empty one.
+        raise EncoderError(f"no tokenizer in {folder}: expected tokenizer.json or vocab.txt")
     from transformers import AutoTokenizer
 
     try:

@@ -41,7 +41,9 @@ def _schema() -> Schema:
 def _open(folder: Path, language: str, *, create: bool) -> Index:
     try:
         if not create and not Index.exists(str(folder)):
-            raise IndexFormatError(f"the lexical index is missing from {folder.parent}: run 'spanseek compact'")
+            raise IndexFormatError(
+                f"the lexical index is missing from {folder.parent}: run 'spanseek compact'"
+            )
         index = Index(_schema(), path=str(folder), reuse=True)
     except ValueError as error:
         raise IndexFormatError(f"the lexical index is damaged ({error}): run 'spanseek compact'") from error
@@ -68,8 +70,10 @@ class LexicalWriter:
 
     def delete(self, chunks: Iterable[int]) -> None:
         """Deletes chunks; ids that aren't there are passed over."""
-        for chunk in chunks:
-            self._writer.delete_documents_by_term("chunk", chunk)
+        ids = list(chunks)
+        if ids:
+            # Not delete_documents_by_term: it makes a signed term of any number, which no unsigned field holds.
+            self._writer.delete_documents_by_query(Query.term_set_query(self._schema, "chunk", ids))
 
     def delete_from(self, chunk: int) -> None:
         """Deletes every chunk with this id or a greater one."""

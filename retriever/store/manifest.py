@@ -71,7 +71,9 @@ def read_manifest(connection: sqlite3.Connection) -> Manifest:
             revision=int(rows["revision"]),
         )
     except (sqlite3.DatabaseError, KeyError, ValueError) as error:
-        raise IndexFormatError(f"the index's manifest can't be read ({error}): index into a new folder") from error
+        raise IndexFormatError(
+            f"the index's manifest can't be read ({error}): index into a new folder"
+        ) from error
 
 
 def write_manifest(connection: sqlite3.Connection, manifest: Manifest) -> None:

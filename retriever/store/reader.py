@@ -305,7 +305,9 @@ class Snapshot:
             " (SELECT count(*) FROM files WHERE skipped IS NOT NULL),"
             " (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
         ).fetchone()
-        formats = self._db.execute("SELECT format, count(*) FROM documents GROUP BY format ORDER BY 2 DESC, 1")
+        formats = self._db.execute(
+            "SELECT format, count(*) FROM documents GROUP BY format ORDER BY 2 DESC, 1"
+        )
         manifest = self._state.manifest
         return IndexStatus(
             files=files,

@@ -127,10 +127,12 @@ class Generation:
             selector = faiss.IDSelectorBatch(np.setdiff1d(only, without))
         elif len(without):
             selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(without))
+        parameters: Any = faiss.SearchParameters  # its type information leaves out what it is made with
         inverted = faiss.try_extract_index_ivf(self._index)
         if inverted is not None:
-            return faiss.SearchParametersIVF(sel=selector, nprobe=inverted.nprobe)
-        return faiss.SearchParameters(sel=selector)
+            parameters = faiss.SearchParametersIVF
+            return parameters(sel=selector, nprobe=inverted.nprobe)
+        return parameters(sel=selector)
 
 
 def exact_search(ids: Ids, matrix: Vectors, vector: Vectors, limit: int) -> list[DenseHit]:

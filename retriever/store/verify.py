@@ -98,7 +98,9 @@ def _document_damage(connection: sqlite3.Connection, manifest: Manifest) -> Iter
             yield f"{id_}: no passage covers the characters {covered}-{len(text)}"
 
 
-def _generation_damage(connection: sqlite3.Connection, manifest: Manifest, paths: IndexPaths) -> Iterator[str]:
+def _generation_damage(
+    connection: sqlite3.Connection, manifest: Manifest, paths: IndexPaths
+) -> Iterator[str]:
     if not manifest.generation:
         return
     path = paths.generation(manifest.generation)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,8 @@ from retriever.store.lexical import LexicalWriter
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import Manifest, read_manifest, write_manifest
 from retriever.store.schema import connect, migrate, transaction
-from retriever.types import Chunk, Extract
+from retriever.types import Anchor, Chunk, Extract, number_at
+
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
@@ -151,7 +152,9 @@ class IndexWriter:
 
     def files(self) -> Iterator[FileRecord]:
         """All files that are known."""
-        rows = self._db.execute("SELECT path, size, mtime_ns, sha256, seen_ns, skipped FROM files ORDER BY path")
+        rows = self._db.execute(
+            "SELECT path, size, mtime_ns, sha256, seen_ns, skipped FROM files ORDER BY path"
+        )
         for row in rows:
             yield FileRecord(*row)
 
@@ -181,6 +184,7 @@ class IndexWriter:
         documents: Sequence[PreparedDocument] = (),
         *,
         unchanged: Sequence[str] = (),
+        lines: Mapping[str, tuple[Anchor, ...]] | None = None,
         files: Sequence[FileRecord] = (),
         complete: Sequence[str] = (),
     ) -> int:
@@ -190,6 +194,7 @@ class IndexWriter:
             run: Number of this run.
             documents: Added, or put in the place of those with the same ids.
             unchanged: Ids of documents that are as they were, marked as seen in this run.
+            lines: For some of those, by id, where they stand in their file now.
             files: Recorded.
             complete: Paths of files that were read to their end: their documents not seen in this run are deleted.
 
@@ -202,7 +207,11 @@ class IndexWriter:
                 self._put_file(file)
             for document in documents:
                 self._put(run, document)
-            self._db.executemany("UPDATE documents SET run = ? WHERE id = ?", [(run, id_) for id_ in unchanged])
+            self._db.executemany(
+                "UPDATE documents SET run = ? WHERE id = ?", [(run, id_) for id_ in unchanged]
+            )
+            for id_, anchors in (lines or {}).items():
+                self._put_lines(id_, anchors)
             for path in complete:
                 query = "SELECT d.key FROM documents d JOIN files f ON f.id = d.file WHERE f.path = ? AND d.run <> ?"
                 keys = [row[0] for row in self._db.execute(query, [path, run]).fetchall()]
@@ -274,10 +283,8 @@ class IndexWriter:
                 json.dumps(extract.metadata, ensure_ascii=False, default=str),
                 extract.text,
                 document.sha256,
-                json.dumps([(anchor.start, anchor.number) for anchor in extract.pages]),
-                None
-                if extract.lines is None
-                else json.dumps([(anchor.start, anchor.number) for anchor in extract.lines]),
+                _as_json(extract.pages),
+                None if extract.lines is None else _as_json(extract.lines),
                 run,
             ],
         ).lastrowid
@@ -300,6 +307,17 @@ class IndexWriter:
             text = extract.text[chunk.start : chunk.end]
             self._lexical.add(chunk_id, key, lexical_text(extract.title, chunk.headings, text))
 
+    def _put_lines(self, document_id: str, lines: tuple[Anchor, ...]) -> None:
+        """Gives a document, and its chunks, new lines if it has others."""
+        text = _as_json(lines)
+        query = "UPDATE documents SET lines = ? WHERE id = ? AND lines IS NOT ? RETURNING key"
+        for (key,) in self._db.execute(query, [text, document_id, text]).fetchall():
+            chunks = self._db.execute("SELECT id, start FROM chunks WHERE document = ?", [key]).fetchall()
+            self._db.executemany(
+                "UPDATE chunks SET line = ? WHERE id = ?",
+                [(number_at(lines, start), id_) for id_, start in chunks],
+            )
+
     def _put_file(self, file: FileRecord) -> None:
         self._db.execute(
             "INSERT INTO files (path, size, mtime_ns, sha256, seen_ns, skipped) VALUES (?, ?, ?, ?, ?, ?)"
@@ -313,7 +331,9 @@ class IndexWriter:
         for key in keys:
             chunks = [row[0] for row in self._db.execute("SELECT id FROM chunks WHERE document = ?", [key])]
             self._obsolete.extend(chunks)
-            self._db.executemany("INSERT OR IGNORE INTO tombstones (chunk) VALUES (?)", [(id_,) for id_ in chunks])
+            self._db.executemany(
+                "INSERT OR IGNORE INTO tombstones (chunk) VALUES (?)", [(id_,) for id_ in chunks]
+            )
             self._db.execute("DELETE FROM chunks WHERE document = ?", [key])
             self._db.execute("DELETE FROM documents WHERE key = ?", [key])
 
@@ -378,6 +398,10 @@ class IndexWriter:
                 known, text = document, self._db.execute(query, [document]).fetchone()[0]
             self._lexical.add(chunk, document, lexical_text(title, json.loads(headings), text[start:end]))
         self._lexical.commit()
+
+
+def _as_json(anchors: tuple[Anchor, ...]) -> str:
+    return json.dumps([(anchor.start, anchor.number) for anchor in anchors])
 
 
 def _initialise(connection: sqlite3.Connection, settings: Manifest) -> None:

@@ -1,0 +1,49 @@
+# Every command sets up what it needs in .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SAMPLE := data/sample/documents
+DEMO := $(VENV)/demo-index
+export HF_HUB_OFFLINE ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+.PHONY: install demo test check format bench clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "spanseek needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/spanseek index $(SAMPLE) --index $(DEMO)
+	$(BIN)/spanseek search "who signs off a purchase of 1,000 euros?" -k 3 --index $(DEMO)
+	$(BIN)/spanseek search "how long is the warranty on a Petrel 3?" -k 3 --index $(DEMO)
+	$(BIN)/spanseek search "what does a Kittiwake cost?" -k 3 --where format=xlsx --index $(DEMO)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+# All that CI runs.
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(MAKE) --no-print-directory test
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Minutes to an hour: each benchmark says on its first lines what it compares.
+bench: $(STAMP)
+	$(BIN)/python tests/benchmarks/encode.py
+	$(BIN)/python tests/benchmarks/search.py
+	$(BIN)/python tests/benchmarks/memory.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

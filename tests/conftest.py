@@ -1,0 +1,87 @@
+"""What several test files share: a tiny seeded encoder in the Hugging Face layout, and a graded little corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from retriever.encoder import TextEncoder
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+WORDS = (
+    "the a of to in and is on cat mat sat dog red blue price fell monday release approve approves who when where what "
+    "battery winter snow sensor wind speed mountain manager team store open paris berlin cafe ##s ##ed ##ing"
+).split()
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,;:!?()-'\"/%#*=_+<>&"
+
+
+def write_vocabulary(path: Path, *, cased: bool) -> int:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    words += [*CHARACTERS, *(f"##{c}" for c in CHARACTERS)]
+    if cased:
+        words += [c.upper() for c in "abcdefghijklmnopqrstuvwxyz"] + ["Cat", "Paris", "##X"]
+    words = list(dict.fromkeys(words))
+    path.write_text("\n".join(words) + "\n", encoding="utf-8")
+    return len(words)
+
+
+def write_tiny_encoder(folder: Path, *, cased: bool = False, seed: int = 0, settings: bool = True) -> Path:
+    """A BERT of two layers and 32 dimensions with seeded weights, saved as published models are."""
+    import torch
+    from transformers import BertConfig, BertModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    folder.mkdir(parents=True, exist_ok=True)
+    size = write_vocabulary(folder / "vocab.txt", cased=cased)
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    if settings:
+        text = json.dumps({"do_lower_case": not cased, "model_max_length": 64})
+        (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_encoder() -> Callable[..., Path]:
+    """Writes a tiny encoder into a folder; see `write_tiny_encoder`."""
+    return write_tiny_encoder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_encoder_folder: Path) -> TextEncoder:
+    from retriever.encoder import TextEncoder
+
+    return TextEncoder.load(str(tiny_encoder_folder), precision="float32", device="cpu")
+
+
+@pytest.fixture
+def sentences() -> dict[str, str]:
+    """Five documents on which every expected result is worked out by hand."""
+    return {
+        "cat": "The cat sat on the red mat.",
+        "price": "The price of the sensor fell on Monday.",
+        "release": "A release is approved by the team manager.",
+        "winter": "In winter snow covers the wind speed sensor on the mountain.",
+        "cafe": "The café in Paris is open; the one in Berlin is not.",
+    }

@@ -1,0 +1,332 @@
+"""The index folder: what is committed is found, what was replaced or removed is not, and a kill loses no more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer import Indexer, InputDocument
+from retriever import Retriever
+from retriever.config import ChunkingConfig
+from retriever.encoder import TextEncoder
+from retriever.errors import IndexFormatError, IndexLockedError, IndexNotFoundError
+from retriever.store import vectors
+from retriever.store.analysis import fold
+from retriever.store.layout import IndexPaths
+from retriever.store.lexical import LexicalReader, LexicalWriter
+from retriever.store.lock import WriterLock
+from retriever.store.manifest import Manifest
+from retriever.store.verify import verify
+
+Texts = dict[str, str]
+
+
+def add(root: Path, encoder: TextEncoder, texts: Texts) -> None:
+    with Indexer.open(root, encoder=encoder) as indexer:
+        indexer.add_documents(InputDocument(id_, text) for id_, text in texts.items())
+
+
+def found(root: Path, encoder: TextEncoder, question: str, k: int = 10) -> list[str]:
+    with Retriever.open(root, encoder=encoder) as retriever:
+        return [hit.document_id for hit in retriever.search(question, k)]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+def test_everything_is_found_and_verifies(root: Path, tiny_encoder: TextEncoder, sentences: Texts) -> None:
+    add(root, tiny_encoder, sentences)
+    assert sorted(found(root, tiny_encoder, "release")) == sorted(sentences)
+    assert found(root, tiny_encoder, "release approves")[0] == "release"
+    result = verify(root)
+    assert (result.documents, result.chunks, result.damage) == (5, 5, ())
+
+
+def test_replaced_and_removed_documents_are_gone(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts
+) -> None:
+    add(root, tiny_encoder, sentences)
+    add(root, tiny_encoder, {"cat": "Nothing of the old text."})
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        assert indexer.remove(["price", "no such id"]) == 1
+    with Retriever.open(root, encoder=tiny_encoder) as retriever:
+        hits = retriever.search("red mat price monday", 20)
+        assert {hit.document_id for hit in hits} == {"cat", "release", "winter", "cafe"}
+        assert {hit.text for hit in hits if hit.document_id == "cat"} == {"Nothing of the old text."}
+        with pytest.raises(KeyError):
+            retriever.document("price")
+    assert verify(root).damage == ()
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_generation_and_delta_and_tombstones_give_what_exact_search_gives(
+    root: Path, tiny_encoder: TextEncoder, compacted: bool
+) -> None:
+    texts = {str(i): f"wind speed {i} snow {i % 7} sensor {i % 11}" for i in range(60)}
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        indexer.add_documents(InputDocument(id_, text) for id_, text in texts.items())
+        indexer.compact()
+        indexer.remove([str(i) for i in range(0, 60, 9)])
+        more = {str(i): f"price of battery {i} fell" for i in range(100, 130)}
+        indexer.add_documents(InputDocument(id_, text) for id_, text in more.items())
+        if compacted:
+            indexer.compact()
+    kept = {id_: text for id_, text in {**texts, **more}.items() if id_ not in map(str, range(0, 60, 9))}
+    matrix = tiny_encoder.encode_questions(list(kept.values())).astype(np.float16).astype(np.float32)
+    with Retriever.open(root, encoder=tiny_encoder) as retriever, retriever._reader.snapshot() as snapshot:
+        question = tiny_encoder.encode_questions(["snow and wind"])[0]
+        ids = dict(
+            snapshot._db.execute("SELECT c.id, d.id FROM chunks c JOIN documents d ON d.key = c.document")
+        )
+        hits = snapshot.dense(question, 20, None)
+        expected = sorted((matrix @ question).tolist(), reverse=True)[:20]
+        np.testing.assert_allclose([hit.score for hit in hits], expected, atol=2e-3)
+        assert {ids[hit.chunk] for hit in hits} <= set(kept)
+    assert verify(root).damage == ()
+
+
+def test_faiss_agrees_with_numpy(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((500, 16)).astype(np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    ids = np.arange(500, dtype=np.int64) * 3 + 7
+    recall = vectors.build(
+        tmp_path / "v" / "1.faiss", 16, 500, lambda: [(ids[:300], matrix[:300]), (ids[300:], matrix[300:])]
+    )
+    generation = vectors.Generation(tmp_path / "v" / "1.faiss", 16)
+    assert (recall, len(generation), generation.ids().tolist()) == (1.0, 500, ids.tolist())
+    query = matrix[42]
+    for only, without in [(None, ids[:0]), (None, ids[40:50]), (ids[::2], ids[:0]), (ids[::2], ids[40:50])]:
+        allowed = np.isin(ids, only if only is not None else ids) & ~np.isin(ids, without)
+        expected = vectors.exact_search(ids[allowed], matrix[allowed], query, 10)
+        actual = generation.search(query, 10, only=only, without=without)
+        assert [hit.chunk for hit in actual] == [hit.chunk for hit in expected]
+        difference = max(abs(a.score - b.score) for a, b in zip(actual, expected, strict=True))
+        assert difference < 2e-3, f"largest difference {difference}"
+    assert generation.search(query, 10, only=ids[:0], without=ids[:0]) == []
+
+
+def test_a_large_index_is_approximate_and_knows_its_recall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "APPROXIMATE_FROM", 5000)
+    rng = np.random.default_rng(1)
+    matrix = rng.standard_normal((6000, 16)).astype(np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    ids = np.arange(6000, dtype=np.int64)
+    blocks = [(ids[i : i + 1000], matrix[i : i + 1000]) for i in range(0, 6000, 1000)]
+    recall = vectors.build(tmp_path / "1.faiss", 16, 6000, lambda: blocks)
+    generation = vectors.Generation(tmp_path / "1.faiss", 16)
+    hits = [
+        len(
+            {hit.chunk for hit in generation.search(matrix[i], 10, only=None, without=ids[:0])}
+            & {hit.chunk for hit in vectors.exact_search(ids, matrix, matrix[i], 10)}
+        )
+        for i in range(100)
+    ]
+    assert recall >= vectors.TARGET_RECALL
+    assert np.mean(hits) / 10 == pytest.approx(recall, abs=0.03)
+    few = ids[5:6000:50]
+    assert {hit.chunk for hit in generation.search(matrix[0], 10, only=few, without=few[:3])} <= set(
+        few[3:].tolist()
+    )
+
+
+def test_a_damaged_faiss_file_is_one_clear_line(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts
+) -> None:
+    add(root, tiny_encoder, sentences)
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        indexer.compact()
+    path = IndexPaths(root).generation(1)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(IndexFormatError, match="compact"):
+        found(root, tiny_encoder, "cat")
+    assert any("damaged" in line for line in verify(root).damage)
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        indexer.compact()
+    assert found(root, tiny_encoder, "cat mat")[0] == "cat"
+    assert verify(root).damage == ()
+
+
+@pytest.mark.parametrize("lost", ["vectors", "lexical"])
+def test_what_is_derived_is_rebuilt(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts, lost: str
+) -> None:
+    add(root, tiny_encoder, sentences)
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        indexer.compact()
+    shutil.rmtree(root / lost)
+    with pytest.raises(IndexFormatError, match="compact"):
+        found(root, tiny_encoder, "cat")
+    Indexer.open(root, encoder=tiny_encoder).close()
+    assert found(root, tiny_encoder, "cat mat")[0] == "cat"
+    assert verify(root).damage == ()
+
+
+def test_a_second_writer_is_told_who_the_first_is(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts
+) -> None:
+    add(root, tiny_encoder, sentences)
+    with (
+        Indexer.open(root, encoder=tiny_encoder),
+        pytest.raises(IndexLockedError, match=f"process {os.getpid()} on .* is writing"),
+    ):
+        Indexer.open(root)
+    Indexer.open(root).close()
+
+
+def test_a_dead_writers_lock_is_free(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from retriever.store.lock import WriterLock;"
+        "lock = WriterLock(Path(sys.argv[1])); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "lock")], check=False)
+    assert done.returncode == 9
+    WriterLock(tmp_path / "lock").release()
+
+
+def test_a_kill_between_the_two_commits_leaves_no_trace(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts
+) -> None:
+    """tantivy had committed, SQLite had not: the next writer drops what SQLite doesn't know."""
+    add(root, tiny_encoder, sentences)
+    lexical = LexicalWriter(IndexPaths(root).lexical, "english")
+    lexical.add(6, 99, "a passage that was never committed")
+    lexical.commit()
+    lexical.close()
+    assert "damaged" not in found(root, tiny_encoder, "passage never committed")
+    assert verify(root).damage == ("words: 6 passages indexed, 5 stored; run 'spanseek compact'",)
+    add(root, tiny_encoder, {"new": "the dog is blue"})
+    assert verify(root).damage == ()
+    assert found(root, tiny_encoder, "blue dog")[0] == "new"
+
+
+def test_a_failed_commit_changes_nothing(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        indexer.add_documents(InputDocument(id_, text) for id_, text in sentences.items())
+
+        def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("retriever.store.writer.write_manifest", fail)
+            with pytest.raises(sqlite3.OperationalError):
+                indexer.add_documents([InputDocument("cat", "a blue dog")])
+        assert found(root, tiny_encoder, "cat mat")[0] == "cat"
+        indexer.add_documents([InputDocument("dog", "a red dog in snow")])
+    assert found(root, tiny_encoder, "dog")[0] == "dog"
+    assert verify(root).damage == ()
+
+
+def test_a_reader_sees_each_commit_whole(root: Path, tiny_encoder: TextEncoder) -> None:
+    """While a writer replaces two documents together again and again, nobody ever sees one old and one new."""
+    add(root, tiny_encoder, {"a": "state 0 snow", "b": "state 0 wind"})
+    stop = threading.Event()
+    wrong: list[object] = []
+
+    def read() -> None:
+        with Retriever.open(root, encoder=tiny_encoder) as retriever:
+            while not stop.is_set():
+                texts = {
+                    hit.document_id: hit.text.split()[1] for hit in retriever.search("state snow wind", 10)
+                }
+                if len(texts) != 2 or texts["a"] != texts["b"]:
+                    wrong.append(texts)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        for i in range(1, 25):
+            indexer.add_documents(
+                [InputDocument("a", f"state {i} snow"), InputDocument("b", f"state {i} wind")]
+            )
+            if i % 8 == 0:
+                indexer.compact()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert verify(root).damage == ()
+
+
+def test_other_versions_and_encoders_are_refused(
+    root: Path, tmp_path: Path, tiny_encoder: TextEncoder, sentences: Texts, write_encoder
+) -> None:
+    add(root, tiny_encoder, sentences)
+    other = TextEncoder.load(str(write_encoder(tmp_path / "other", seed=1)))
+    for opened in (Retriever, Indexer):
+        with pytest.raises(IndexFormatError, match="another encoder"):
+            opened.open(root, encoder=other)
+    connection = sqlite3.connect(root / "index.sqlite")
+    connection.execute("UPDATE manifest SET value = '99' WHERE key = 'format_version'")
+    connection.commit()
+    connection.close()
+    for opened in (Retriever, Indexer):
+        with pytest.raises(IndexFormatError, match=r"format version 99.*upgrade"):
+            opened.open(root)
+
+
+def test_what_is_no_index_is_left_alone(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
+    with pytest.raises(IndexNotFoundError, match="make one"):
+        Retriever.open(tmp_path)
+    (tmp_path / "precious.txt").write_text("do not touch")
+    with pytest.raises(IndexFormatError, match="is no index"):
+        Indexer.open(tmp_path, encoder=tiny_encoder)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "index.sqlite").write_bytes(b"this is no database at all" * 100)
+    with pytest.raises(IndexFormatError, match="can't be opened"):
+        Retriever.open(broken)
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "matches"),
+    [
+        ("Der Müller geht über die Straße", "muller", True),
+        ("CAFÉ Ångström", "café angstrom", True),
+        ("running quickly", "RUN", True),
+        ("東京都に住んでいます", "東京", True),
+        ("東京都に住んでいます", "京都", True),
+        ("東京都に住んでいます", "大阪", False),
+        ("我们在北京大学学习", "大学", True),
+        ("대한민국의 수도는 서울이다", "서울", True),
+        ("データセンター", "センター", True),
+        ("ｆｕｌｌｗｉｄｔｈ", "fullwidth", True),
+        ("Ελλάδα", "ελλαδα", True),
+        ("काम करना", "काम", True),
+    ],
+)
+def test_words_are_found_in_any_script(tmp_path: Path, text: str, query: str, matches: bool) -> None:
+    writer = LexicalWriter(tmp_path, "english")
+    writer.add(1, 1, text)
+    writer.commit()
+    writer.close()
+    reader = LexicalReader(tmp_path, "english")
+    assert bool(reader.search(reader.searcher(), query, 10)) is matches
+
+
+def test_fold_leaves_ascii_alone() -> None:
+    assert fold("Plain ASCII text, as it is.") == "Plain ASCII text, as it is."
+
+
+def test_manifest_settings_of_another_version_are_an_error() -> None:
+    with pytest.raises(IndexFormatError, match="unknown setting 'later'"):
+        ChunkingConfig.from_json('{"max_tokens": 200, "later": 1}')
+    manifest = Manifest("default", "f" * 64, 384, ChunkingConfig())
+    with pytest.raises(IndexFormatError, match="another encoder"):
+        manifest.check(fingerprint="e" * 64, dimension=384)
