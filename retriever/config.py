@@ -65,5 +65,5 @@ class SearchConfig:
     """
 
     candidates: int = 200
-    dense_weight: float = 0.5
+    dense_weight: float = 0.4
     per_document: int = 3

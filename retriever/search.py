@@ -2,8 +2,10 @@
 
 Fusion is the weighted sum of both sides' scores, each scaled to 0 ... 1 over its own candidates (Fox and Shaw,
 "Combination of Multiple Searches", 1994, CombSUM): cosines from the least to the greatest of the candidates', since
-their zero says nothing; BM25 from its own zero, where no word is shared (Bruch et al., "An Analysis of Fusion
-Functions for Hybrid Retrieval", 2023, on theoretical minima). `data/EXPERIMENTS.md` has the figures.
+their zero says nothing; BM25 from its own zero, where no word is shared, towards the most that these words could give
+(Bruch et al., "An Analysis of Fusion Functions for Hybrid Retrieval", 2023, on theoretical bounds). So a passage that
+shares one common word with the question doesn't outweigh one that means the same. `data/EXPERIMENTS.md` has the
+figures.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ from retriever.types import Hit, Scores
 _ADJACENT = 4
 """Code points that may lie between two chunks that are one passage: blank space between paragraphs."""
 _MERGED_CHUNKS = 3
+_COVERED = 2 / 3
+"""Share of the greatest possible BM25 from which the words count in full; no real passage comes near all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A chunk, or neighbouring chunks of one document, with the scores of the best of them."""
+    """A chunk, or neighbouring chunks of one section of a document, with the scores of the best of them."""
 
     chunks: tuple[int, ...]
     document: int
+    section: str
     start: int
     end: int
     scores: Scores
@@ -87,12 +92,14 @@ def candidates(
         return []
     wanted = max(config.candidates, k)
     dense = {hit.chunk: hit.score for hit in snapshot.dense(vector, wanted, allowed)}
-    lexical = {hit.chunk: hit.score for hit in snapshot.lexical(question, wanted, allowed)}
-    fused = fuse(dense, lexical, config.dense_weight)
+    words = snapshot.lexical(question, wanted, allowed)
+    lexical = {hit.chunk: hit.score for hit in words}
+    fused = fuse(dense, {hit.chunk: hit.coverage for hit in words}, config.dense_weight)
     found = [
         Candidate(
             (chunk.id,),
             chunk.document,
+            chunk.headings,
             chunk.start,
             chunk.end,
             Scores(fused[chunk.id], dense.get(chunk.id), lexical.get(chunk.id)),
@@ -107,14 +114,17 @@ def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float
 
     Args:
         dense: Cosine by chunk.
-        lexical: BM25 by chunk.
+        lexical: Share of the greatest possible BM25, by chunk.
         dense_weight: From 0 to 1.
 
-    >>> fuse({1: 0.9, 2: 0.5}, {2: 8.0, 3: 4.0}, 0.5)
+    >>> fuse({1: 0.9, 2: 0.5}, {2: 0.7, 3: 1 / 3}, 0.5)
     {1: 0.5, 2: 0.5, 3: 0.25}
     """
-    scaled_dense = _scale(dense, min(dense.values(), default=0.0))
-    scaled_lexical = _scale(lexical, 0.0)
+    low, high = min(dense.values(), default=0.0), max(dense.values(), default=0.0)
+    scaled_dense = {
+        chunk: (cosine - low) / (high - low) if high > low else 1.0 for chunk, cosine in dense.items()
+    }
+    scaled_lexical = {chunk: min(1.0, coverage / _COVERED) for chunk, coverage in lexical.items()}
     return {
         chunk: dense_weight * scaled_dense.get(chunk, 0.0)
         + (1 - dense_weight) * scaled_lexical.get(chunk, 0.0)
@@ -122,23 +132,15 @@ def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float
     }
 
 
-def _scale(scores: dict[int, float], low: float) -> dict[int, float]:
-    """From `low` ... greatest to 0 ... 1; all 1 where that is no range."""
-    high = max(scores.values(), default=0.0)
-    if high <= low:
-        return dict.fromkeys(scores, 1.0)
-    return {chunk: (score - low) / (high - low) for chunk, score in scores.items()}
-
-
 def merge_neighbours(ranked: Iterable[Candidate]) -> list[Candidate]:
-    """Joins candidates of one document that overlap or touch into one passage, at the rank of the better one.
+    """Joins candidates of one section that overlap or touch into one passage, at the rank of the better one.
 
     At most `_MERGED_CHUNKS` chunks make a passage; it has the scores of its best.
     """
     merged: list[Candidate] = []
-    by_document: dict[int, list[int]] = {}
+    by_section: dict[tuple[int, str], list[int]] = {}
     for candidate in ranked:
-        places = by_document.setdefault(candidate.document, [])
+        places = by_section.setdefault((candidate.document, candidate.section), [])
         for i in places:
             other = merged[i]
             touching = candidate.start <= other.end + _ADJACENT and other.start <= candidate.end + _ADJACENT
@@ -146,6 +148,7 @@ def merge_neighbours(ranked: Iterable[Candidate]) -> list[Candidate]:
                 merged[i] = Candidate(
                     tuple(sorted((*other.chunks, *candidate.chunks))),
                     other.document,
+                    other.section,
                     min(other.start, candidate.start),
                     max(other.end, candidate.end),
                     other.scores,

@@ -17,7 +17,7 @@ from indexer.readers.docx import DocxReader
 from indexer.readers.epub import EpubReader
 from indexer.readers.odf import OdfReader
 from indexer.readers.pptx import PptxReader
-from indexer.readers.table_text import is_number, looks_like_header, table_lines
+from indexer.readers.tables import is_number, looks_like_header, table_lines
 from indexer.readers.xlsx import XlsxReader
 from retriever.errors import UnreadableError
 from retriever.types import Anchor, Extract

@@ -15,15 +15,17 @@ from retriever.search import Candidate, fuse, limit_per_document, merge_neighbou
 from retriever.types import Scores
 
 
-def candidate(chunk: int, document: int, start: int, end: int, score: float) -> Candidate:
-    return Candidate((chunk,), document, start, end, Scores(score))
+def candidate(
+    chunk: int, document: int, start: int, end: int, score: float, section: str = "[]"
+) -> Candidate:
+    return Candidate((chunk,), document, section, start, end, Scores(score))
 
 
 @pytest.mark.parametrize(
     ("dense", "lexical", "weight", "expected"),
     [
-        ({1: 0.9, 2: 0.5, 3: 0.7}, {2: 8.0, 4: 2.0}, 0.5, {1: 0.5, 2: 0.5, 3: 0.25, 4: 0.125}),
-        ({}, {1: 3.0}, 0.5, {1: 0.5}),
+        ({1: 0.9, 2: 0.5, 3: 0.7}, {2: 0.8, 4: 1 / 6}, 0.5, {1: 0.5, 2: 0.5, 3: 0.25, 4: 0.125}),
+        ({}, {1: 2 / 3}, 0.5, {1: 0.5}),
         ({1: 0.2}, {}, 0.7, {1: 0.7}),
         ({1: 0.4, 2: 0.4}, {}, 1.0, {1: 1.0, 2: 1.0}),
         ({}, {}, 0.5, {}),
@@ -42,6 +44,7 @@ def test_neighbours_of_one_document_become_one_passage() -> None:
             candidate(9, 1, 500, 600, 0.6),
             candidate(1, 1, 0, 98, 0.5),
             candidate(4, 1, 301, 400, 0.4),
+            candidate(5, 1, 401, 500, 0.3, section='["Other"]'),
         ]
     )
     places = [(c.chunks, c.document, c.start, c.end, c.scores.fused) for c in merged]
@@ -50,6 +53,7 @@ def test_neighbours_of_one_document_become_one_passage() -> None:
         ((7,), 2, 100, 200, 0.8),
         ((9,), 1, 500, 600, 0.6),
         ((4,), 1, 301, 400, 0.4),
+        ((5,), 1, 401, 500, 0.3),
     ]
 
 

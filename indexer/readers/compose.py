@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Invisible: soft hyphens and zero-width signs split words for a search that sees them. The joiners U+200C and
 # U+200D stay, Persian, Indic scripts and emoji are written with them.
 _INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))
-_CONTROL = dict.fromkeys((*range(9), *range(14, 32), 127), " ")
+_CONTROL = dict.fromkeys((*range(9), *range(14, 32), *range(127, 160)), " ")
 _SIGNS = _INVISIBLE | _CONTROL
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

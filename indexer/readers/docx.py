@@ -11,7 +11,7 @@ from typing import Any
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
 from indexer.readers.containers import core_properties, local_name, open_zip, parse_xml, read_member
-from indexer.readers.table_text import table_lines
+from indexer.readers.tables import table_lines
 from retriever.errors import UnreadableError
 from retriever.types import Extract
 

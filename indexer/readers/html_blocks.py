@@ -9,7 +9,7 @@ from lxml import etree
 
 from indexer.readers.compose import Composer, clean, clean_line
 from indexer.readers.html_boilerplate import Filter
-from indexer.readers.table_text import table_lines
+from indexer.readers.tables import table_lines
 
 _BLOCKS = frozenset(
     "html body main article section div p ul ol li dl dt dd blockquote pre table thead tbody tfoot tr td th caption "

@@ -8,7 +8,7 @@ from typing import Any
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
 from indexer.readers.containers import local_name, open_zip, parse_xml, read_member
-from indexer.readers.table_text import table_lines
+from indexer.readers.tables import table_lines
 from indexer.readers.workbook import Row, write_sheet
 from retriever.errors import UnreadableError
 from retriever.types import Extract

@@ -11,7 +11,7 @@ from pptx.enum.shapes import PP_PLACEHOLDER
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
 from indexer.readers.containers import core_properties, open_zip
-from indexer.readers.table_text import table_lines
+from indexer.readers.tables import table_lines
 from retriever.types import Extract
 
 _TITLES = frozenset({PP_PLACEHOLDER.TITLE, PP_PLACEHOLDER.CENTER_TITLE, PP_PLACEHOLDER.VERTICAL_TITLE})

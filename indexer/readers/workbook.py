@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from indexer.readers.compose import Composer
-from indexer.readers.table_text import header_names, is_number, looks_like_header, row_line
+from indexer.readers.tables import header_names, is_number, looks_like_header, row_line
 
 _DEFAULT_NAME = re.compile(
     r"(sheet|tabelle|feuil|feuille|hoja|foglio|blad|planilha|лист|table)\s*\d*", re.IGNORECASE

@@ -12,7 +12,7 @@ from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
 from indexer.readers.containers import parse_xml, read_limited
 from indexer.readers.html import extract_html
-from indexer.readers.table_text import table_lines
+from indexer.readers.tables import table_lines
 from retriever.errors import UnreadableError
 from retriever.types import Extract
 

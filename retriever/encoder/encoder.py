@@ -23,13 +23,14 @@ from retriever.encoder.backbone import (
 )
 from retriever.encoder.model import SpanEncoder
 from retriever.encoder.tokenizer import Tokenizer
+from retriever.errors import EncoderError
 
 Vectors = NDArray[np.float32]
 Precision = Literal["auto", "float32", "bfloat16"]
 
-_BATCH_TOKENS = 8192
-"""Tokens of one batch, padding counted: bounds memory, and is past where larger batches get faster."""
-_BATCH_ROWS = 64
+_BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
+"""Tokens of one batch, padding counted. On a CPU, what a layer works on should stay in its caches: measured there,
+1,024 tokens are 10 to 20 % faster than 8,192. A GPU wants much more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class TextEncoder:
         self.files = files
         self.tokenizer = Tokenizer.from_folder(files.folder)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if self._device.type not in _BATCH_TOKENS:
+            raise EncoderError(f"device {device!r} isn't supported: one of {', '.join(_BATCH_TOKENS)}")
         self._model = load_span_encoder(files)
         self._span_layer = self._model.is_trained
         bfloat16 = precision == "bfloat16" or (precision == "auto" and _computes_bfloat16(self._device))
@@ -128,7 +131,8 @@ class TextEncoder:
 
     def _encode(self, texts: Sequence[NDArray[np.int64]]) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for batch in _batches([window for i, ids in enumerate(texts) for window in self._windows(i, ids)]):
+        windows = [window for i, ids in enumerate(texts) for window in self._windows(i, ids)]
+        for batch in _batches(windows, _BATCH_TOKENS[self._device.type]):
             with self._lock, torch.inference_mode():
                 pooled = self._forward([window.ids for window in batch])
             for window, vector in zip(batch, pooled, strict=True):
@@ -180,12 +184,11 @@ def _below(saved: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): x for name, x in saved.items() if name.startswith(prefix)}
 
 
-def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
+def _batches(windows: list[_Window], most_tokens: int) -> Iterator[list[_Window]]:
     """Longest first, so that texts of about one length share a batch and the first batch is the largest."""
     batch: list[_Window] = []
     for window in sorted(windows, key=lambda window: len(window.ids), reverse=True):
-        full = len(batch) >= _BATCH_ROWS or (batch and len(batch[0].ids) * (len(batch) + 1) > _BATCH_TOKENS)
-        if full:
+        if batch and len(batch[0].ids) * (len(batch) + 1) > most_tokens:
             yield batch
             batch = []
         batch.append(window)

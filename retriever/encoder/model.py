@@ -77,8 +77,10 @@ class SpanEncoder(nn.Module):
         Returns:
             `Z (B, T, C)`.
         """
+        # Attention without a mask is about twice as fast on a CPU, and without padding there is nothing to mask.
+        padding = None if bool(mask.all()) else mask.long()
         output: Any = self.backbone(
-            input_ids=token_ids, attention_mask=mask.long(), output_hidden_states=span_layer
+            input_ids=token_ids, attention_mask=padding, output_hidden_states=span_layer
         )
         contextual: Tensor = output.last_hidden_state  # H (B, T, C)
         if not span_layer:

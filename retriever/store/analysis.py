@@ -26,18 +26,41 @@ _UNSPACED = re.compile(
     "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"  # Hangul
     "]+)"
 )
+# Languages that tantivy has a list of stop words for.
+_STOPPED = frozenset(
+    "danish dutch english finnish french german hungarian italian norwegian portuguese russian spanish swedish".split()
+)
+# Words that make a question of a sentence, which lists of stop words leave out.
+_QUESTION_WORDS = {
+    "english": (
+        "what when where who whom whose which why how do does did can could should would may might must "
+        "has have had was were am been i me my we us our you your he him his she her it its they them"
+    ).split(),
+    "german": "was wann wo wer wem wen wessen welche welcher welches warum wieso wie kann darf muss soll gibt".split(),
+    "french": "que quoi quand où qui quel quelle quels quelles pourquoi comment combien est-ce peut doit".split(),
+    "spanish": "qué cuándo dónde quién quiénes cuál cuáles por cómo cuánto cuántos puede debe".split(),
+}
 _MARKS = re.compile("[\u0300-\u036f]+")
 _LONGEST_TERM = 64
 
 
-def analyzer(language: str) -> TextAnalyzer:
-    """What tantivy does with folded text: words, lower case, ASCII for accented Latin, stems of `language`."""
+def analyzer(language: str, *, question: bool = False) -> TextAnalyzer:
+    """What tantivy does with folded text: words, lower case, ASCII for accented Latin, stems of `language`.
+
+    Passages keep every word; of a question, those that only make it one are left out.
+    """
     builder = (
         TextAnalyzerBuilder(Tokenizer.simple())
         .filter(Filter.remove_long(_LONGEST_TERM))
         .filter(Filter.lowercase())
         .filter(Filter.ascii_fold())
     )
+    if question:
+        if language in _STOPPED:
+            builder = builder.filter(Filter.stopword(language))
+        builder = builder.filter(
+            Filter.custom_stopword([fold(word) for word in _QUESTION_WORDS.get(language, [])])
+        )
     if language != "none":
         builder = builder.filter(Filter.stemmer(language))
     return builder.build()

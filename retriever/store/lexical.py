@@ -7,6 +7,7 @@ SQLite doesn't know. BM25 is Robertson's with tantivy's constants, k1 = 1.2, b =
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,22 @@ _HEAP_BYTES = 48_000_000
 """What tantivy's writer may hold in memory before it writes a segment."""
 
 
+_K1 = 1.2
+
+
 @dataclass(frozen=True, slots=True)
 class LexicalHit:
-    """A chunk and its BM25 score."""
+    """A chunk and its BM25 score.
+
+    Attributes:
+        chunk: Its id.
+        score: BM25.
+        coverage: The score's share of the greatest that any passage could have for these words, from 0 to 1.
+    """
 
     chunk: int
     score: float
+    coverage: float
 
 
 def _schema() -> Schema:
@@ -111,6 +122,7 @@ class LexicalReader:
         self._index.config_reader(reload_policy="manual")
         self._schema = self._index.schema
         self._analyzer = analyzer(language)
+        self._question_analyzer = analyzer(language, question=True)
 
     def searcher(self) -> Searcher:
         """The newest committed state; it stays as it is however the index changes."""
@@ -124,14 +136,18 @@ class LexicalReader:
 
         Args:
             searcher: From `searcher()`.
-            question: Any text; its words are joined by OR.
+            question: Any text; its words are joined by OR, without those that only make it a question.
             limit: At most this many.
             documents: Only chunks of these documents; `None` for all.
 
         Returns:
             Best first.
         """
-        terms = dict.fromkeys(self._analyzer.analyze(fold(question, query=True)))
+        folded = fold(question, query=True)
+        terms = list(
+            dict.fromkeys(self._question_analyzer.analyze(folded))
+            or dict.fromkeys(self._analyzer.analyze(folded))
+        )
         if not terms or limit < 1 or searcher.num_docs == 0:
             return []
         clauses: list[tuple[Occur, Query]] = [
@@ -145,8 +161,19 @@ class LexicalReader:
             )
         found: list[tuple[float, Any]] = searcher.search(query, limit, count=False).hits
         chunks = searcher.fast_field_values("chunk", [address for _, address in found])
+        ceiling = _ceiling(searcher, terms)
         return [
-            LexicalHit(int(chunk), score)
+            LexicalHit(int(chunk), score, min(1.0, score / ceiling))
             for (score, _), chunk in zip(found, chunks, strict=True)
             if chunk is not None
         ]
+
+
+def _ceiling(searcher: Searcher, terms: Sequence[str]) -> float:
+    """What BM25 can't exceed for these words: each of them there without end, in a passage of no length."""
+    total = int(searcher.num_docs)
+    frequencies = [int(searcher.doc_freq("body", term)) for term in terms]
+    return (
+        sum((_K1 + 1) * math.log(1 + (total - df + 0.5) / (df + 0.5)) for df in frequencies if df <= total)
+        or 1.0
+    )

@@ -53,12 +53,13 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk's row, and which document it is of."""
+    """A chunk's row: which document it is of, where in it, and which headings are over it (as stored)."""
 
     id: int
     document: int
     start: int
     end: int
+    headings: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +247,7 @@ class Snapshot:
     def chunks(self, ids: Sequence[int]) -> list[StoredChunk]:
         """Chunks by id, in no particular order; ids that aren't there are passed over."""
         rows = self._db.execute(
-            'SELECT id, document, start, "end" FROM chunks WHERE id IN (SELECT value FROM json_each(?))',
+            'SELECT id, document, start, "end", headings FROM chunks WHERE id IN (SELECT value FROM json_each(?))',
             [json.dumps(list(ids))],
         )
         return [StoredChunk(*row) for row in rows]
