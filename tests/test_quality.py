@@ -21,7 +21,9 @@ def test_the_right_document_is_among_the_first_three(tmp_path: Path) -> None:
         report = indexer.add_paths([SAMPLE / "documents"])
         encoder = indexer.encoder
     assert report.skipped == ()
-    questions = [json.loads(line) for line in (SAMPLE / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    questions = [
+        json.loads(line) for line in (SAMPLE / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     answerable = [question for question in questions if question["documents"]]
     missed = []
     with Retriever.open(tmp_path / "index", encoder=encoder) as retriever:
