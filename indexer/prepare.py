@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from indexer.chunking import chunk_document
 from retriever.config import ChunkingConfig
 from retriever.context import context_line
-from retriever.encoder import Passage
-from retriever.types import Chunk, Extract
+from retriever.types import Chunk, Extract, Passage
 
 # What UTF-8 or SQLite's text functions can't hold. Replaced one for one, so that offsets stay as they are.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

@@ -82,6 +82,14 @@ def number_at(anchors: tuple[Anchor, ...], position: int) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A text to embed, and what stands over it (title and headings), which its vector should know of."""
+
+    text: str
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A passage of a document as the index holds it: `text[start:end]`, under the headings `headings`."""
 

@@ -276,6 +276,28 @@ def test_help_imports_nothing_heavy() -> None:
         assert "Example" in done.stdout or arguments == ["--help"]
 
 
+def test_a_run_with_nothing_new_loads_no_model(indexed: Run, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom cli.main import main\nsys.argv = ['spanseek', 'index', 'docs']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    for name in ("docs/release.md", "docs/prices.csv", "docs/rows.jsonl", "docs/sub/winter.txt"):
+        os.utime(tmp_path / name, (1_700_000_000, 1_700_000_000))  # read again, and found to be the same
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("indexed 0, updated 0, unchanged 5, removed 0, skipped 1")
+
+
 def test_output_into_a_closed_pipe_is_no_traceback(indexed: Run, tmp_path: Path) -> None:
     command = f"{sys.executable} -c 'from cli.main import main; main()' search snow -k 50 | head -c 1"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

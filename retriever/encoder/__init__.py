@@ -8,6 +8,7 @@ Not for finding anything: that is `retriever.search`, over what `retriever.store
 """
 
 from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles, find_encoder
-from retriever.encoder.encoder import Passage, TextEncoder
+from retriever.encoder.encoder import TextEncoder
+from retriever.types import Passage
 
 __all__ = ["DEFAULT_ENCODER", "EncoderFiles", "Passage", "TextEncoder", "find_encoder"]

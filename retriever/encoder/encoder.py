@@ -24,6 +24,7 @@ from retriever.encoder.backbone import (
 from retriever.encoder.model import SpanEncoder
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.errors import EncoderError
+from retriever.types import Passage
 
 Vectors = NDArray[np.float32]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -31,14 +32,6 @@ Precision = Literal["auto", "float32", "bfloat16"]
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
 """Tokens of one batch, padding counted. On a CPU, what a layer works on should stay in its caches: measured there,
 1,024 tokens are 10 to 20 % faster than 8,192. A GPU wants much more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A text to embed, and what stands over it (title and headings), which its vector should know of."""
-
-    text: str
-    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
