@@ -116,6 +116,28 @@ def test_faiss_agrees_with_numpy(tmp_path: Path) -> None:
     assert generation.search(query, 10, only=ids[:0], without=ids[:0]) == []
 
 
+def test_shards_give_what_one_file_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    matrix = rng.standard_normal((250, 16)).astype(np.float32)
+    ids = np.arange(250, dtype=np.int64) + 5
+    blocks = [(ids[i : i + 70], matrix[i : i + 70]) for i in range(0, 250, 70)]
+    vectors.build(tmp_path / "one", 16, 250, lambda: blocks)
+    monkeypatch.setattr(vectors, "SHARD", 60)
+    vectors.build(tmp_path / "many", 16, 250, lambda: blocks)
+    one, many = (vectors.Generation(tmp_path / name, 16) for name in ("one", "many"))
+    assert [path.name for path in sorted((tmp_path / "many").iterdir())] == [
+        f"000{i}-of-0005.faiss" for i in range(5)
+    ]
+    assert many.ids().tolist() == ids.tolist()
+    for only, without in [(None, ids[:0]), (None, ids[:30]), (ids[::3], ids[:30])]:
+        assert many.search(matrix[3], 20, only=only, without=without) == one.search(
+            matrix[3], 20, only=only, without=without
+        )
+    (tmp_path / "many" / "0002-of-0005.faiss").unlink()
+    with pytest.raises(FileNotFoundError):
+        vectors.Generation(tmp_path / "many", 16)
+
+
 def test_a_large_index_is_approximate_and_knows_its_recall(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +170,7 @@ def test_a_damaged_faiss_file_is_one_clear_line(
     add(root, tiny_encoder, sentences)
     with Indexer.open(root, encoder=tiny_encoder) as indexer:
         indexer.compact()
-    path = IndexPaths(root).generation(1)
+    path = next(IndexPaths(root).generation(1).iterdir())
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(IndexFormatError, match="compact"):
         found(root, tiny_encoder, "cat")

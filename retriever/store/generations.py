@@ -1,7 +1,8 @@
-"""When a new FAISS file is due, and how it is made from SQLite's vectors."""
+"""When a new generation of FAISS files is due, and how it is made from SQLite's vectors."""
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from dataclasses import replace
 
@@ -28,7 +29,7 @@ def needs_generation(connection: sqlite3.Connection, manifest: Manifest) -> bool
 
 
 def write_generation(connection: sqlite3.Connection, paths: IndexPaths, manifest: Manifest) -> Manifest:
-    """Writes the next FAISS file; returns the manifest that names it, for the caller to commit."""
+    """Writes the next generation; returns the manifest that names it, for the caller to commit."""
 
     def blocks() -> vectors.Blocks:
         last = 0
@@ -47,11 +48,15 @@ def write_generation(connection: sqlite3.Connection, paths: IndexPaths, manifest
 
 
 def drop_old_generations(paths: IndexPaths, current: int) -> None:
-    """Deletes the files of other generations, and what a build left unfinished.
+    """Deletes other generations, and what a build left unfinished.
 
     A reader that has one open keeps it until it closes it; one that is about to open it starts again.
     """
     if paths.vectors.is_dir():
         for path in paths.vectors.iterdir():
-            if path != paths.generation(current):
+            if path == paths.generation(current):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
                 path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The index folder: every file in it, named once.
 
     index.sqlite            the truth: documents, chunks, vectors, files, manifest (with its -wal and -shm)
-    vectors/NNNNNNNN.faiss  one immutable FAISS file a generation; the manifest names the current one
+    vectors/NNNNNNNN/       a generation: immutable FAISS files; the manifest names the current one
     lexical/                a tantivy index
     writer.lock             held by the one writer; names it
 
@@ -44,8 +44,8 @@ class IndexPaths:
         return self.root.absolute().parent
 
     def generation(self, number: int) -> Path:
-        """The FAISS file of a generation."""
-        return self.vectors / f"{number:08d}.faiss"
+        """The folder of a generation's FAISS files."""
+        return self.vectors / f"{number:08d}"
 
     def size(self) -> int:
         """Bytes of all files together."""

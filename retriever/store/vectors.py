@@ -1,6 +1,7 @@
-"""The dense side: immutable FAISS files over chunk ids, one a generation.
+"""The dense side: immutable FAISS files over chunk ids, a folder of them for each generation.
 
-Small indexes are exact: float16 codes, the precision that SQLite stores, searched in full. From `APPROXIMATE_FROM`
+Up to a million chunks the search is exact: float16 codes, the precision that SQLite stores, searched in full, in files
+of at most `SHARD` chunks, so that building them takes no more memory for a long corpus than for a short one. From `APPROXIMATE_FROM`
 chunks on, an inverted file with 8-bit codes takes over (Jegou et al., "Product Quantization for Nearest Neighbor
 Search", 2011, for the inverted file), and as many lists are probed as recall@10 against exact search asks for,
 measured on the index's own vectors when it is built.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,8 @@ Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 Blocks = Iterable[tuple[Ids, Vectors]]
 
-APPROXIMATE_FROM = 200_000
+APPROXIMATE_FROM = 1_000_000
+SHARD = 32_768
 TARGET_RECALL = 0.95
 _PROBED_QUERIES = 200
 _TRAINING_VECTORS_PER_LIST = 50
@@ -39,11 +42,11 @@ class DenseHit:
     score: float
 
 
-def build(path: Path, dimension: int, count: int, blocks: Callable[[], Blocks]) -> float:
-    """Writes a generation: aside, synced to disk, then renamed, so that a file with this name is whole.
+def build(folder: Path, dimension: int, count: int, blocks: Callable[[], Blocks]) -> float:
+    """Writes a generation: aside, synced to disk, then renamed, so that a folder with this name is whole.
 
     Args:
-        path: Where to.
+        folder: Where to; must not exist.
         dimension: Length of a vector.
         count: How many vectors there are.
         blocks: Gives them, ids ascending, in blocks; called more than once.
@@ -51,19 +54,53 @@ def build(path: Path, dimension: int, count: int, blocks: Callable[[], Blocks]) 
     Returns:
         recall@10 of its search against exact search; 1.0 for an exact index.
     """
-    inner = _approximate(dimension, count, blocks) if count >= APPROXIMATE_FROM else _exact(dimension)
-    index = faiss.IndexIDMap2(inner)
-    for ids, vectors in blocks():
-        index.add_with_ids(vectors, ids)
-    recall = _choose_probes(index, count, blocks) if count >= APPROXIMATE_FROM else 1.0
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_suffix(".tmp")
-    faiss.write_index(index, str(aside))
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
-    sync_folder(path.parent)
+    aside = folder.with_name(f"{folder.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    recall = 1.0
+    if count >= APPROXIMATE_FROM:
+        index = faiss.IndexIDMap2(_approximate(dimension, count, blocks))
+        for ids, vectors in blocks():
+            index.add_with_ids(vectors, ids)
+        recall = _choose_probes(index, count, blocks)
+        _write(index, aside / _shard_name(0, 1))
+    else:
+        for number, (ids, vectors) in enumerate(_resized(blocks(), SHARD)):
+            index = faiss.IndexIDMap2(_exact(dimension))
+            index.add_with_ids(vectors, ids)
+            _write(index, aside / _shard_name(number, -(-count // SHARD)))
+    sync_folder(aside)
+    aside.replace(folder)
+    sync_folder(folder.parent)
     return recall
+
+
+def _shard_name(number: int, total: int) -> str:
+    """Says how many there are, so that one that is lost is missed."""
+    return f"{number:04d}-of-{total:04d}.faiss"
+
+
+def _resized(blocks: Blocks, size: int) -> Blocks:
+    """The same ids and vectors in blocks of exactly `size`, but for the last."""
+    ids, vectors, held = [], [], 0
+    for block_ids, block_vectors in blocks:
+        while len(block_ids):
+            room = size - held
+            ids.append(block_ids[:room])
+            vectors.append(block_vectors[:room])
+            held += len(ids[-1])
+            block_ids, block_vectors = block_ids[room:], block_vectors[room:]
+            if held == size:
+                yield np.concatenate(ids), np.concatenate(vectors)
+                ids, vectors, held = [], [], 0
+    if held:
+        yield np.concatenate(ids), np.concatenate(vectors)
+
+
+def _write(index: Any, path: Path) -> None:
+    faiss.write_index(index, str(path))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -76,25 +113,26 @@ def sync_folder(folder: Path) -> None:
 
 
 class Generation:
-    """A FAISS file opened for search. Immutable; safe to share by threads."""
+    """A generation's FAISS files opened for search. Immutable; safe to share by threads.
 
-    def __init__(self, path: Path, dimension: int) -> None:
-        try:
-            self._index: Any = faiss.read_index(str(path))
-        except RuntimeError as error:
-            if not path.exists():
-                raise FileNotFoundError(path) from error
-            raise IndexFormatError(f"{path} is damaged: run 'spanseek compact'") from error
-        if self._index.d != dimension:
-            raise IndexFormatError(f"{path} holds vectors of another length: run 'spanseek compact'")
+    Raises:
+        FileNotFoundError: The folder, or one of its files, isn't there.
+        IndexFormatError: A file is damaged.
+    """
+
+    def __init__(self, folder: Path, dimension: int) -> None:
+        paths = sorted(folder.glob("*.faiss"))
+        if not folder.is_dir() or (paths and len(paths) != int(paths[0].stem.rpartition("-")[2])):
+            raise FileNotFoundError(folder)
+        self._shards = [_open(path, dimension) for path in paths]
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return sum(int(shard.ntotal) for shard in self._shards)
 
     def ids(self) -> Ids:
         """Ids of all chunks that are in it."""
-        ids: Ids = faiss.vector_to_array(self._index.id_map)
-        return ids
+        ids: list[Ids] = [faiss.vector_to_array(shard.id_map) for shard in self._shards]
+        return np.concatenate([np.empty(0, dtype=np.int64), *ids])
 
     def search(self, vector: Vectors, limit: int, *, only: Ids | None, without: Ids) -> list[DenseHit]:
         """The nearest chunks by inner product.
@@ -108,31 +146,48 @@ class Generation:
         Returns:
             Best first.
         """
-        parameters = self._parameters(only, without)
-        limit = min(limit, len(self))
-        if limit < 1:
-            return []
-        scores, ids = self._index.search(vector[None, :], limit, params=parameters)
-        # FAISS fills up with id -1 where it finds fewer.
-        return [
-            DenseHit(int(chunk), float(score))
-            for chunk, score in zip(ids[0], scores[0], strict=True)
-            if chunk >= 0
-        ]
+        selector = _selector(only, without)
+        hits: list[DenseHit] = []
+        for shard in self._shards:
+            wanted = min(limit, int(shard.ntotal))
+            scores, ids = shard.search(vector[None, :], wanted, params=_parameters(shard, selector))
+            # FAISS fills up with id -1 where it finds fewer.
+            hits += [
+                DenseHit(int(chunk), float(score))
+                for chunk, score in zip(ids[0], scores[0], strict=True)
+                if chunk >= 0
+            ]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:limit]
 
-    def _parameters(self, only: Ids | None, without: Ids) -> Any:
-        """FAISS's search parameters with a selector of the ids that count."""
-        selector: Any = None
-        if only is not None:
-            selector = faiss.IDSelectorBatch(np.setdiff1d(only, without))
-        elif len(without):
-            selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(without))
-        parameters: Any = faiss.SearchParameters  # its type information leaves out what it is made with
-        inverted = faiss.try_extract_index_ivf(self._index)
-        if inverted is not None:
-            parameters = faiss.SearchParametersIVF
-            return parameters(sel=selector, nprobe=inverted.nprobe)
-        return parameters(sel=selector)
+
+def _open(path: Path, dimension: int) -> Any:
+    try:
+        shard: Any = faiss.read_index(str(path))
+    except RuntimeError as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from error
+        raise IndexFormatError(f"{path} is damaged: run 'spanseek compact'") from error
+    if shard.d != dimension:
+        raise IndexFormatError(f"{path} holds vectors of another length: run 'spanseek compact'")
+    return shard
+
+
+def _selector(only: Ids | None, without: Ids) -> Any:
+    """Which ids count, for FAISS; `None` for all."""
+    if only is not None:
+        return faiss.IDSelectorBatch(np.setdiff1d(only, without))
+    if len(without):
+        return faiss.IDSelectorNot(faiss.IDSelectorBatch(without))
+    return None
+
+
+def _parameters(shard: Any, selector: Any) -> Any:
+    parameters: Any = faiss.SearchParameters  # its type information leaves out what it is made with
+    inverted = faiss.try_extract_index_ivf(shard)
+    if inverted is not None:
+        parameters = faiss.SearchParametersIVF
+        return parameters(sel=selector, nprobe=inverted.nprobe)
+    return parameters(sel=selector)
 
 
 def exact_search(ids: Ids, matrix: Vectors, vector: Vectors, limit: int) -> list[DenseHit]:
