@@ -99,7 +99,7 @@ def candidates(
         Candidate(
             (chunk.id,),
             chunk.document,
-            chunk.headings,
+            chunk.section,
             chunk.start,
             chunk.end,
             Scores(fused[chunk.id], dense.get(chunk.id), lexical.get(chunk.id)),

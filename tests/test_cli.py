@@ -159,6 +159,14 @@ def test_search_json_is_the_contract(indexed: Run, folder: Path) -> None:
     assert set(best["scores"]) == {"fused", "dense", "lexical"}
 
 
+def test_rows_are_passages_of_their_own(indexed: Run) -> None:
+    _, out, _ = indexed("search", "price", "--where", "format=csv", "--json")
+    assert sorted((hit["line"], hit["text"]) for hit in json.loads(out)["passages"]) == [
+        (2, "name: battery; price: 12"),
+        (3, "name: sensor; price: 40"),
+    ]
+
+
 def test_questions_from_standard_input(indexed: Run) -> None:
     code, out, _ = indexed("search", "-", "--index", ".spanseek", stdin="red dog\n\nsnow\n")
     lines = [json.loads(line) for line in out.splitlines()]

@@ -53,13 +53,17 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk's row: which document it is of, where in it, and which headings are over it (as stored)."""
+    """A chunk's row: which document it is of, and where in it.
+
+    `section` is the same for chunks that may be shown as one passage: those under the same headings, but not rows of
+    a sheet, which are a passage each.
+    """
 
     id: int
     document: int
     start: int
     end: int
-    headings: str
+    section: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +251,10 @@ class Snapshot:
     def chunks(self, ids: Sequence[int]) -> list[StoredChunk]:
         """Chunks by id, in no particular order; ids that aren't there are passed over."""
         rows = self._db.execute(
-            'SELECT id, document, start, "end", headings FROM chunks WHERE id IN (SELECT value FROM json_each(?))',
+            'SELECT c.id, c.document, c.start, c."end",'
+            " CASE WHEN d.format IN ('csv', 'xlsx', 'ods') THEN CAST(c.id AS TEXT) ELSE c.headings END"
+            " FROM chunks c JOIN documents d ON d.key = c.document"
+            " WHERE c.id IN (SELECT value FROM json_each(?))",
             [json.dumps(list(ids))],
         )
         return [StoredChunk(*row) for row in rows]
