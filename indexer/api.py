@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -17,12 +15,14 @@ import numpy as np
 
 from indexer import readers
 from indexer.discover import Found, Selection, discover
+from indexer.files import file_hash, is_same, look_at
 from indexer.prepare import CutDocument, content_hash, cut, storable
 from indexer.report import IndexReport, Progress, Skipped, Tally
 from retriever.config import ChunkingConfig
 from retriever.errors import SpanseekError, UnreadableError
 from retriever.store.manifest import Manifest
-from retriever.store.writer import FileRecord, IndexWriter, PreparedDocument
+from retriever.store.records import FileRecord, PreparedDocument
+from retriever.store.writer import IndexWriter
 from retriever.types import Anchor, Extract, Metadata
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 _BATCH_CHUNKS = 256
 """Passages embedded and committed together: what a kill can lose, and enough for batches of one length."""
 _BATCH_DOCUMENTS = 2000
-_RACY_NS = 2_000_000_000
-"""A file changed this shortly before it was read may change again without its time showing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +272,11 @@ class Indexer:
             return batch
         known = self._writer.file(stored)
         try:
-            seen = _look_at(item.path, stored)
-            if known is not None and not checksum and _is_same(known, seen):
+            seen = look_at(item.path, stored)
+            if known is not None and not checksum and is_same(known, seen):
                 tally.unchanged += self._writer.count_documents(stored)
                 return batch
-            sha256 = _file_hash(item.path)
+            sha256 = file_hash(item.path)
             if known is not None and known.sha256 == sha256:
                 tally.unchanged += self._writer.count_documents(stored)
                 batch.files.append(replace(seen, sha256=sha256))
@@ -367,38 +365,3 @@ def _load(encoder: str | TextEncoder) -> TextEncoder:
     from retriever.encoder import TextEncoder as Encoder
 
     return Encoder.load(encoder)
-
-
-def _look_at(path: Path, stored: str) -> FileRecord:
-    """A file's record before its content is known.
-
-    Raises:
-        UnreadableError: It isn't a file that can be read.
-    """
-    seen_ns = time.time_ns()
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UnreadableError(f"can't be read: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for for ever
-        raise UnreadableError("not a regular file")
-    return FileRecord(stored, status.st_size, status.st_mtime_ns, None, seen_ns)
-
-
-def _is_same(known: FileRecord, seen: FileRecord) -> bool:
-    """Whether a file's size and time show that it is as it was when it was read."""
-    return (
-        known.sha256 is not None
-        and (known.size, known.mtime_ns) == (seen.size, seen.mtime_ns)
-        and known.seen_ns - known.mtime_ns > _RACY_NS
-    )
-
-
-def _file_hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except PermissionError as error:
-        raise UnreadableError("no permission to read it") from error
-    except OSError as error:
-        raise UnreadableError(f"can't be read: {error.strerror}") from error

@@ -58,7 +58,7 @@ def test_unchanged_files_are_not_even_read(docs: Path, tiny_encoder: TextEncoder
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr("indexer.api._file_hash", refuse)
+    monkeypatch.setattr("indexer.api.file_hash", refuse)
     assert numbers(index(docs, tiny_encoder)) == (0, 0, 3, 0, 0)
 
 

@@ -11,13 +11,10 @@ import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from retriever.context import lexical_text
 from retriever.errors import IndexFormatError, IndexNotFoundError
@@ -26,50 +23,9 @@ from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalWriter
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import Manifest, read_manifest, write_manifest
+from retriever.store.records import FileRecord, PreparedDocument
 from retriever.store.schema import connect, migrate, transaction
-from retriever.types import Anchor, Chunk, Extract, number_at
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """What is known of a file on disk.
-
-    Attributes:
-        path: As it is stored.
-        size: Bytes.
-        mtime_ns: Modification time.
-        sha256: Of its content; `None` while it isn't wholly indexed.
-        seen_ns: When it was read.
-        skipped: Why it was skipped; `None` for an indexed file.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    sha256: str | None
-    seen_ns: int
-    skipped: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedDocument:
-    """A document ready to be written.
-
-    Attributes:
-        id: The document's id.
-        file: Path of its file as stored; `None` for a document from memory.
-        extract: Text and structure.
-        sha256: Of everything of it that is stored.
-        chunks: Its passages.
-        vectors: `(N, C)` float16, one row a chunk.
-    """
-
-    id: str
-    file: str | None
-    extract: Extract
-    sha256: str
-    chunks: Sequence[Chunk]
-    vectors: NDArray[np.float16]
+from retriever.types import Anchor, number_at
 
 
 class IndexWriter:

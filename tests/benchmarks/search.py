@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def fill(root: Path, chunks: int, dimension: int, words: list[str], fingerprint: str) -> None:
     from retriever.config import ChunkingConfig
     from retriever.store.manifest import Manifest
-    from retriever.store.writer import IndexWriter, PreparedDocument
+    from retriever.store.records import PreparedDocument
+    from retriever.store.writer import IndexWriter
     from retriever.types import Chunk, Extract
 
     rng, nprng = random.Random(0), np.random.default_rng(0)

@@ -1,0 +1,54 @@
+"""Has a file changed? What is looked at before it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import time
+from pathlib import Path
+
+from retriever.errors import UnreadableError
+from retriever.store.records import FileRecord
+
+_RACY_NS = 2_000_000_000
+"""A file changed this shortly before it was read may change again without its time showing it."""
+
+
+def look_at(path: Path, stored: str) -> FileRecord:
+    """A file's record before its content is known.
+
+    Raises:
+        UnreadableError: It isn't a file that can be read.
+    """
+    seen_ns = time.time_ns()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UnreadableError(f"can't be read: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for for ever
+        raise UnreadableError("not a regular file")
+    return FileRecord(stored, status.st_size, status.st_mtime_ns, None, seen_ns)
+
+
+def is_same(known: FileRecord, seen: FileRecord) -> bool:
+    """Whether a file's size and time show that it is as it was when it was read."""
+    return (
+        known.sha256 is not None
+        and (known.size, known.mtime_ns) == (seen.size, seen.mtime_ns)
+        and known.seen_ns - known.mtime_ns > _RACY_NS
+    )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content.
+
+    Raises:
+        UnreadableError: It can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except PermissionError as error:
+        raise UnreadableError("no permission to read it") from error
+    except OSError as error:
+        raise UnreadableError(f"can't be read: {error.strerror}") from error
