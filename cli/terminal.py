@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,11 @@ def console() -> Console:
     if sys.stdout.isatty():
         return Console(highlight=False, width=min(Console().width, _WIDEST))
     return Console(highlight=False, width=1_000_000, soft_wrap=True, color_system=None)
+
+
+def has_colour(out: Console) -> bool:
+    """Whether what is printed there can be coloured: a terminal that knows colours, and a user who wants them."""
+    return out.is_terminal and out.color_system is not None and not out.no_color
 
 
 def notice(message: str) -> None:
@@ -93,6 +98,20 @@ def index_bar() -> Iterator[IndexBar | None]:
         return
     with IndexBar() as bar:
         yield bar
+
+
+@contextmanager
+def question_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error, to call with questions done and their total; nothing off a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(*Bar.get_default_columns(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("questions", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def counter(count: int, singular: str, plural: str | None = None) -> str:

@@ -1,7 +1,8 @@
 """What answers a question from an index?
 
-`Retriever` opens an index and finds passages; `types.py` says what it returns. Below it: `search.py` finds and fuses
-candidates, `encoder/` is the span encoder, `store/` the index folder, `evaluation/` measures how good it all is.
+`Retriever` opens an index and finds answers and passages; `types.py` says what it returns. Below it: `search.py`
+finds and fuses candidates, `rerank.py` reads them for answers, `encoder/` is the span encoder and the span scorer,
+`store/` the index folder, `evaluation/` measures how good it all is, `training/` trains it.
 
 Useful for searching an index that is there, from any number of threads and processes.
 Not for making or changing one: that is `indexer`.
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from retriever.api import Retriever
-    from retriever.config import ChunkingConfig, SearchConfig
+    from retriever.config import ChunkingConfig, RerankConfig, SearchConfig
     from retriever.errors import (
         DatasetError,
         EncoderError,
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
         UnreadableError,
     )
     from retriever.filters import Filter
-    from retriever.types import Document, Hit, IndexStatus, Scores
+    from retriever.types import Answer, AnswerScores, Document, Hit, IndexStatus, Response, Scores, TextSpan
 
 __all__ = [
+    "Answer",
+    "AnswerScores",
     "ChunkingConfig",
     "DatasetError",
     "Document",
@@ -40,17 +43,25 @@ __all__ = [
     "IndexLockedError",
     "IndexNotFoundError",
     "IndexStatus",
+    "RerankConfig",
+    "Response",
     "Retriever",
     "Scores",
     "SearchConfig",
     "SpanseekError",
+    "TextSpan",
     "UnreadableError",
 ]
 
 _HOMES = {
     "Retriever": "retriever.api",
     "ChunkingConfig": "retriever.config",
+    "RerankConfig": "retriever.config",
     "SearchConfig": "retriever.config",
+    "Answer": "retriever.types",
+    "AnswerScores": "retriever.types",
+    "Response": "retriever.types",
+    "TextSpan": "retriever.types",
     "Filter": "retriever.filters",
     "Document": "retriever.types",
     "Hit": "retriever.types",

@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from retriever.config import SearchConfig
+from retriever.config import RerankConfig, SearchConfig
+from retriever.context import context_line
+from retriever.encoder.spans import coverage
 from retriever.errors import SpanseekError
 from retriever.filters import Filter
-from retriever.search import search
-from retriever.store.reader import IndexReader
-from retriever.types import Document, Hit, IndexStatus
+from retriever.rerank import UNFITTED, ConfidenceModel, gather, likeliest, reorder
+from retriever.search import Candidate, candidates, present
+from retriever.store.reader import IndexReader, Snapshot
+from retriever.types import Answer, Document, Hit, IndexStatus, Passage, Response
 
 if TYPE_CHECKING:
-    from retriever.encoder import TextEncoder
+    from retriever.encoder import SpanScorer, TextEncoder
 
 
 class Retriever:
-    """Finds passages in an index. Open one with `Retriever.open`; safe to share by threads.
+    """Finds answers and passages in an index. Open one with `Retriever.open`; safe to share by threads.
 
     A retriever follows the index: what a writer has committed is found by the next search.
     """
 
-    def __init__(self, reader: IndexReader, encoder: TextEncoder | None, config: SearchConfig) -> None:
+    def __init__(
+        self,
+        reader: IndexReader,
+        encoder: TextEncoder | None,
+        scorer: SpanScorer | None,
+        config: SearchConfig,
+        rerank: RerankConfig,
+    ) -> None:
         self._reader = reader
         self._encoder = encoder
+        self._scorer = scorer
         self._config = config
+        self._rerank = rerank
+        self._confidence: ConfidenceModel | None = None
 
     @classmethod
     def open(
-        cls, path: str | Path, *, encoder: TextEncoder | None = None, config: SearchConfig | None = None
+        cls,
+        path: str | Path,
+        *,
+        encoder: TextEncoder | None = None,
+        scorer: SpanScorer | None = None,
+        config: SearchConfig | None = None,
+        rerank: RerankConfig | None = None,
     ) -> Self:
         """Opens an index.
 
         Args:
             path: The index folder.
             encoder: One that is loaded already; by default the index's own is loaded by the first search.
+            scorer: What reads passages, loaded already; by default the first question for which passages are read
+                loads it.
             config: How to search.
+            rerank: How candidates are read.
 
         Raises:
             IndexNotFoundError: There is no index.
@@ -47,7 +71,7 @@ class Retriever:
         reader = IndexReader(Path(path))
         if encoder is not None:
             reader.manifest.check(fingerprint=encoder.fingerprint, dimension=encoder.dimension)
-        return cls(reader, encoder, config or SearchConfig())
+        return cls(reader, encoder, scorer, config or SearchConfig(), rerank or RerankConfig())
 
     def close(self) -> None:
         """Closes the index."""
@@ -78,6 +102,27 @@ class Retriever:
             self._encoder = encoder
         return self._encoder
 
+    @property
+    def scorer(self) -> SpanScorer:
+        """What reads passages, loaded when it is first asked for.
+
+        Raises:
+            EncoderError: It can't be loaded.
+        """
+        if self._scorer is None:
+            from retriever.encoder import SpanScorer
+
+            self._scorer = SpanScorer.load(self._rerank.reader)
+        return self._scorer
+
+    @property
+    def _model(self) -> ConfidenceModel:
+        """What makes confidences of the scorer's scores; it lies beside the scorer."""
+        if self._confidence is None:
+            folder = self.scorer.folder
+            self._confidence = UNFITTED if folder is None else ConfidenceModel.of(folder)
+        return self._confidence
+
     def search(
         self,
         question: str,
@@ -85,6 +130,7 @@ class Retriever:
         *,
         where: Iterable[str | Filter] = (),
         per_document: int | None = None,
+        rerank: bool = False,
     ) -> list[Hit]:
         """The best passages for a question, best first.
 
@@ -93,22 +139,118 @@ class Retriever:
             k: At most this many.
             where: Filters like `"year>=2024"` or `"path=handbook/*"`; all must hold.
             per_document: At most this many passages of one document while others are left (default: the config's).
+            rerank: Read the best candidates and order them by whether they answer, too; takes longer.
 
         Raises:
             FilterError: A filter isn't understood.
             SpanseekError: The question is blank, or `k` is less than 1.
         """
+        config = self._config
+        if per_document is not None:
+            config = replace(config, per_document=per_document)
+        with self._found(question, k, where) as (snapshot, ranked):
+            if rerank:
+                evidence = gather(snapshot, question, ranked, self.scorer, self._rerank)
+                ranked = reorder(ranked, evidence, self._model)
+            return present(snapshot, ranked, k, config)
+
+    def respond(
+        self,
+        question: str,
+        k: int = 10,
+        *,
+        where: Iterable[str | Filter] = (),
+        answers: int = 3,
+        min_confidence: float | None = None,
+        rerank: bool = True,
+    ) -> Response:
+        """Answers and passages at once, from one state of the index.
+
+        Args:
+            question: Any text.
+            k: At most this many passages.
+            where: As for `search`.
+            answers: At most this many answers.
+            min_confidence: Only answers that are at least this likely to be right; 0 gives every guess. `None`: as
+                the model was fitted to tell answers from none.
+            rerank: False doesn't read the passages: no answers, passages by their fused score.
+
+        Raises:
+            FilterError: A filter isn't understood.
+            SpanseekError: The question is blank, `k` or `answers` is less than 1, or `min_confidence` isn't from
+                0 to 1.
+        """
+        if answers < 1:
+            raise SpanseekError(f"answers must be at least 1, not {answers}")
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
+            raise SpanseekError(f"min_confidence is a probability from 0 to 1, not {min_confidence:g}")
+        with self._found(question, k, where) as (snapshot, ranked):
+            best: list[Answer] = []
+            least = min_confidence or 0.0
+            if rerank:
+                least = self._model.threshold if min_confidence is None else min_confidence
+                evidence = gather(snapshot, question, ranked, self.scorer, self._rerank)
+                best = likeliest(snapshot, evidence, self._model, answers)
+                ranked = reorder(ranked, evidence, self._model)
+            return Response(
+                question=question,
+                answers=tuple(answer for answer in best if answer.confidence >= least),
+                hits=tuple(present(snapshot, ranked, k, self._config)),
+                confidence=best[0].confidence if best else 0.0,
+            )
+
+    def ask(
+        self,
+        question: str,
+        k: int = 3,
+        *,
+        where: Iterable[str | Filter] = (),
+        min_confidence: float | None = None,
+    ) -> list[Answer]:
+        """The exact words that answer a question, best first; none where nothing is likely enough.
+
+        Args:
+            question: What you want to know.
+            k: At most this many answers.
+            where: As for `search`.
+            min_confidence: As for `respond`.
+
+        Raises:
+            FilterError: A filter isn't understood.
+            SpanseekError: The question is blank, or a number is out of its range.
+        """
+        response = self.respond(question, 1, where=where, answers=k, min_confidence=min_confidence)
+        return list(response.answers)
+
+    def shades(self, question: str, hits: Sequence[Hit]) -> list[list[tuple[int, int, float]]]:
+        """How likely each word of some hits is part of the answer.
+
+        Args:
+            question: What the hits were found for.
+            hits: Any.
+
+        Returns:
+            For each hit its tokens' places in the hit's text, half-open, in code points, and that probability.
+        """
+        passages = [Passage(hit.text, context_line(hit.title, hit.headings)) for hit in hits]
+        return [
+            [(start, end, float(p)) for (start, end), p in zip(scores.offsets, coverage(scores), strict=True)]
+            for scores in self.scorer.score([question] * len(hits), passages)
+        ]
+
+    @contextmanager
+    def _found(
+        self, question: str, k: int, where: Iterable[str | Filter]
+    ) -> Iterator[tuple[Snapshot, list[Candidate]]]:
+        """The candidates for a question, and the state of the index that they are of."""
         if not question.strip():
             raise SpanseekError("the question is empty: ask something")
         if k < 1:
             raise SpanseekError(f"k must be at least 1, not {k}")
         filters = [Filter.parse(item) if isinstance(item, str) else item for item in where]
-        config = self._config
-        if per_document is not None:
-            config = SearchConfig(config.candidates, config.dense_weight, per_document)
         vector = self.encoder.encode_questions([question])[0]
         with self._reader.snapshot() as snapshot:
-            return search(snapshot, question, vector, k, config, filters)
+            yield snapshot, candidates(snapshot, question, vector, k, self._config, filters)
 
     def document(self, document_id: str) -> Document:
         """A document by its id, as hits name it.

@@ -67,3 +67,18 @@ class SearchConfig:
     candidates: int = 200
     dense_weight: float = 0.4
     per_document: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RerankConfig:
+    """How candidates are read for answers.
+
+    Attributes:
+        reader: The span scorer: `default`, or a folder that `spanseek train reader` wrote.
+        depth: So many of the best chunks are read.
+        spans: At most so many spans of one chunk are considered.
+    """
+
+    reader: str = "default"
+    depth: int = 20
+    spans: int = 2

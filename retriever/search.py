@@ -28,13 +28,17 @@ _COVERED = 2 / 3
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A chunk, or neighbouring chunks of one section of a document, with the scores of the best of them."""
+    """A chunk, or neighbouring chunks of one section of a document, with the scores of the best of them.
+
+    `score` is what it is ranked by.
+    """
 
     chunks: tuple[int, ...]
     document: int
     section: str
     start: int
     end: int
+    score: float
     scores: Scores
 
 
@@ -56,13 +60,24 @@ def search(
         config: How to.
         filters: Only documents that all of these hold for.
     """
-    ranked = merge_neighbours(candidates(snapshot, question, vector, k, config, filters))
-    chosen = limit_per_document(ranked, k, config.per_document)
+    return present(snapshot, candidates(snapshot, question, vector, k, config, filters), k, config)
+
+
+def present(snapshot: Snapshot, ranked: Sequence[Candidate], k: int, config: SearchConfig) -> list[Hit]:
+    """The `k` first of ranked chunks as hits: neighbours merged, not too many of one document.
+
+    Args:
+        snapshot: What they are of.
+        ranked: Best first.
+        k: At most this many.
+        config: How to.
+    """
+    chosen = limit_per_document(merge_neighbours(ranked), k, config.per_document)
     passages = snapshot.passages([Place(c.chunks[0], c.start, c.end) for c in chosen])
     return [
         Hit(
             rank=rank,
-            score=candidate.scores.fused,
+            score=candidate.score,
             document_id=passage.document_id,
             path=passage.path,
             title=passage.title,
@@ -102,11 +117,12 @@ def candidates(
             chunk.section,
             chunk.start,
             chunk.end,
+            fused[chunk.id],
             Scores(fused[chunk.id], dense.get(chunk.id), lexical.get(chunk.id)),
         )
         for chunk in snapshot.chunks(list(fused))
     ]
-    return sorted(found, key=lambda c: (-c.scores.fused, c.chunks))
+    return sorted(found, key=lambda c: (-c.score, c.chunks))
 
 
 def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float) -> dict[int, float]:
@@ -151,6 +167,7 @@ def merge_neighbours(ranked: Iterable[Candidate]) -> list[Candidate]:
                     other.section,
                     min(other.start, candidate.start),
                     max(other.end, candidate.end),
+                    other.score,
                     other.scores,
                 )
                 break

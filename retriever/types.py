@@ -130,11 +130,13 @@ class Scores:
         fused: From 0 to 1: the weighted sum of both sides' scores, each scaled to 0 ... 1 over its candidates.
         dense: Cosine of the question's vector and the passage's; `None` where it wasn't among the candidates.
         lexical: BM25 of the question's words; `None` likewise.
+        span: Log of how much likelier its best span is than no answer; `None` where it wasn't read.
     """
 
     fused: float
     dense: float | None = None
     lexical: float | None = None
+    span: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class Hit:
 
     Attributes:
         rank: From 1.
-        score: What the ranking went by, from 0 to 1 within one search.
+        score: What the ranking went by: the fused score, and what reading the passage added to it.
         document_id: Id of its document.
         path: The document's file; `None` for a document from memory.
         title: The document's title, maybe empty.
@@ -164,6 +166,86 @@ class Hit:
     end: int
     text: str
     scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpan:
+    """A stretch of a document's text: `document.text[start:end] == text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerScores:
+    """Where an answer's confidence comes from.
+
+    Attributes:
+        fused: The passage's score before spans were looked at, from 0 to 1.
+        dense: As in `Scores`.
+        lexical: As in `Scores`.
+        start: Log-probability that the answer starts at its first token, among the passage's tokens and no answer.
+        end: Log-probability that it ends at its last token, likewise.
+        no_answer: Log-probability, start's and end's together, that the passage doesn't answer.
+    """
+
+    fused: float
+    dense: float | None
+    lexical: float | None
+    start: float
+    end: float
+    no_answer: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Exact words that answer: `document.text[start:end] == text`.
+
+    Attributes:
+        rank: From 1.
+        confidence: Probability that these words answer the question, calibrated; from 0 to 1.
+        document_id: Id of its document.
+        path: The document's file; `None` for a document from memory.
+        title: The document's title, maybe empty.
+        headings: The headings over the passage, outermost first.
+        page: Page or slide that the answer starts on, where there are any.
+        line: Line that the answer starts on, where there are any.
+        passage: What it was read in.
+        scores: What the confidence was computed from.
+    """
+
+    rank: int
+    confidence: float
+    document_id: str
+    path: str | None
+    title: str
+    headings: tuple[str, ...]
+    page: int | None
+    line: int | None
+    start: int
+    end: int
+    text: str
+    passage: TextSpan
+    scores: AnswerScores
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """All that one question brought.
+
+    Attributes:
+        question: As it was asked.
+        answers: Best first, spans that don't overlap; empty where nothing is likely enough to be the answer.
+        hits: The passages, best first.
+        confidence: Probability that the best span is right, whether or not it was likely enough to be in `answers`;
+            0 where no span was found or none was looked for.
+    """
+
+    question: str
+    answers: tuple[Answer, ...]
+    hits: tuple[Hit, ...]
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)

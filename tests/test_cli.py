@@ -138,11 +138,10 @@ def test_include_and_exclude(run: Run, tiny_encoder_folder: Path, options: list[
 
 
 def test_search_shows_places(indexed: Run) -> None:
-    code, out, _ = indexed("search", "snow mountain", "-k", "1")
+    code, out, _ = indexed("search", "snow mountain", "-k", "1", "--passages")
     assert code == 0
-    assert (
-        out
-        == " 1  docs/sub/winter.txt:1\n    In winter snow covers the wind speed sensor on the mountain.\n\n"
+    assert out == (
+        "  1  docs/sub/winter.txt:1\n     In winter snow covers the wind speed sensor on the mountain.\n\n"
     )
 
 
@@ -150,7 +149,7 @@ def test_search_json_is_the_contract(indexed: Run, folder: Path) -> None:
     code, out, _ = indexed("search", "who approves a release?", "--json")
     result = json.loads(out)
     assert code == 0
-    assert list(result) == ["question", "answers", "passages", "took_ms"]
+    assert list(result) == ["question", "answers", "confidence", "passages", "took_ms"]
     assert (result["question"], result["answers"]) == ("who approves a release?", [])
     best = result["passages"][0]
     assert best["document"] == "docs/release.md"
@@ -273,10 +272,11 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom cli.main import main\nsys.argv = ['spanseek', *sys.argv[1:]]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'faiss', 'numpy', 'tantivy', 'sqlite_utils'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'faiss', 'numpy', 'tantivy', 'sqlite_utils', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    for arguments in (["--help"], ["search", "--help"], ["index", "--help"], ["eval", "retrieval", "--help"]):
+    evaluations = [["eval", name, "--help"] for name in ("retrieval", "reader", "answers")]
+    for arguments in (["--help"], ["search", "--help"], ["index", "--help"], *evaluations):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
         )

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import IndexOption, JsonOption, existing_index
-from cli.snippet import snippet
-from cli.terminal import console, notice, print_json, shown_path
+from cli.terminal import console, has_colour, notice, print_json
+from retriever.errors import SpanseekError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from retriever import Hit, Retriever
+    from retriever.types import Response
 
 EXIT_NOTHING_FOUND = 1
 
@@ -26,6 +26,16 @@ def search(
     ],
     index_dir: IndexOption = None,
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many passages.")] = 5,
+    answers: Annotated[int, typer.Option(metavar="N", min=1, help="How many answers at most.")] = 3,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Only answers that are at least this likely to be right, from 0 to 1; 0 shows every guess. "
+            "Default: the model's own.",
+            show_default=False,
+        ),
+    ] = None,
     where: Annotated[
         list[str],
         typer.Option(
@@ -35,99 +45,64 @@ def search(
         ),
     ] = [],  # noqa: B006 - typer copies it
     passages: Annotated[bool, typer.Option("--passages", help="Show passages only, no answers.")] = False,
+    no_rerank: Annotated[
+        bool,
+        typer.Option("--no-rerank", help="Don't look for answers: passages as meaning and words rank them."),
+    ] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Show passages whole, not their best part.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show where each score comes from.")] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Show where each score comes from; in a colour terminal, the greener a word, the likelier it "
+            "is the answer.",
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Find the passages that answer a question, each with its place in the original.
+    """Answer a question with the exact words of your documents, and show the passages, each with its place.
 
     Exit code 0: found; 1: nothing found; 2: error.
 
     Example: [bold]spanseek search "who approves a release?" --where 'path=handbook/*'[/bold]
     """
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise SpanseekError(f"--min-confidence is a probability from 0 to 1, not {min_confidence:g}")
     from retriever import Retriever
 
     with Retriever.open(existing_index(index_dir)) as retriever:
-        if question == "-":
-            found = [_answer_line(retriever, line.strip(), k, where) for line in sys.stdin if line.strip()]
+
+        def ask(text: str) -> Response:
+            response = retriever.respond(
+                text, k, where=where, answers=answers, min_confidence=min_confidence, rerank=not no_rerank
+            )
+            return replace(response, answers=()) if passages else response
+
+        if question == "-" or json_output:
+            retriever.encoder  # noqa: B018 - loading it isn't part of a question's time
+            questions = filter(None, map(str.strip, sys.stdin)) if question == "-" else [question]
+            found = [_print_line(ask, text) for text in questions]
             raise typer.Exit(0 if any(found) else EXIT_NOTHING_FOUND)
-        if json_output:
-            raise typer.Exit(0 if _answer_line(retriever, question, k, where) else EXIT_NOTHING_FOUND)
-        hits = retriever.search(question, k, where=where)
-    if not hits:
+        response = ask(question)
+        out = console()
+        shaded = explain and not no_rerank and has_colour(out)
+        shades = retriever.shades(question, response.hits) if shaded else ()
+    if not response.answers and not response.hits:
         notice(
             "nothing found" + (": no document matches the filter, or none has these words" if where else "")
         )
         raise typer.Exit(EXIT_NOTHING_FOUND)
-    out = console()
-    for hit in hits:
-        _print_hit(out, hit, question, whole=whole, explain=explain)
+    from cli.render import print_response
+
+    looked = not (passages or no_rerank)
+    print_response(out, response, answers=looked, whole=whole, explain=explain, shades=shades)
 
 
-def _answer_line(retriever: Retriever, question: str, k: int, where: list[str]) -> bool:
+def _print_line(ask: Callable[[str], Response], question: str) -> bool:
     """One question, one JSON object on one line; says whether anything was found."""
-    retriever.encoder  # noqa: B018 - loading it isn't part of a question's time
+    from cli.as_json import response_as_json
+
     begun = time.perf_counter()
-    hits = retriever.search(question, k, where=where)
-    took_ms = round((time.perf_counter() - begun) * 1000, 1)
-    print_json(
-        {"question": question, "answers": [], "passages": [_as_json(hit) for hit in hits], "took_ms": took_ms}
-    )
-    return bool(hits)
-
-
-def _as_json(hit: Hit) -> dict[str, object]:
-    return {
-        "rank": hit.rank,
-        "score": round(hit.score, 6),
-        "document": hit.document_id,
-        "path": None if hit.path is None else shown_path(hit.path),
-        "title": hit.title,
-        "headings": list(hit.headings),
-        "page": hit.page,
-        "line": hit.line,
-        "start": hit.start,
-        "end": hit.end,
-        "text": hit.text,
-        "scores": {
-            "fused": round(hit.scores.fused, 6),
-            "dense": None if hit.scores.dense is None else round(hit.scores.dense, 6),
-            "lexical": None if hit.scores.lexical is None else round(hit.scores.lexical, 6),
-        },
-    }
-
-
-def _print_hit(out: Console, hit: Hit, question: str, *, whole: bool, explain: bool) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
-    head = Text(f"{hit.rank:>2}  ", style="dim")
-    head.append(_place(hit), style="bold cyan")
-    context = " > ".join(dict.fromkeys(part for part in (hit.title, *hit.headings) if part))
-    if context:
-        head.append(f"  {context}", style="dim")
-    out.print(head, no_wrap=True, overflow="ellipsis", crop=out.is_terminal)
-    part = snippet(hit.text, question, whole=whole)
-    body = Text(part.text)
-    for start, end in part.marks:
-        body.stylize("bold yellow", start, end)
-    out.print(Padding(body, (0, 0, 0, 4)) if out.is_terminal else Text("    ").append_text(body))
-    if explain:
-        out.print(Text(f"    {_explained(hit)}", style="dim"))
-    out.print()
-
-
-def _place(hit: Hit) -> str:
-    """`path:line`, and the page where there is one."""
-    place = shown_path(hit.path) if hit.path is not None else hit.document_id
-    if hit.path is not None and "#" in hit.document_id and not hit.document_id.endswith(place):
-        place += "#" + hit.document_id.rsplit("#", 1)[1]
-    if hit.page is not None:
-        return f"{place} page {hit.page}"
-    return f"{place}:{hit.line}" if hit.line is not None else place
-
-
-def _explained(hit: Hit) -> str:
-    dense = "not among the nearest" if hit.scores.dense is None else f"cosine {hit.scores.dense:.3f}"
-    lexical = "none of its best" if hit.scores.lexical is None else f"BM25 {hit.scores.lexical:.2f}"
-    return f"score {hit.score:.3f} · meaning: {dense} · words: {lexical} · characters {hit.start}-{hit.end}"
+    response = ask(question)
+    print_json(response_as_json(response, (time.perf_counter() - begun) * 1000))
+    return bool(response.answers or response.hits)

@@ -21,7 +21,7 @@ from retriever.encoder.backbone import (
     find_encoder,
     load_backbone,
 )
-from retriever.encoder.model import SpanEncoder
+from retriever.encoder.model import SpanEncoder, SpanEncoderConfig
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.errors import EncoderError
 from retriever.types import Passage
@@ -62,7 +62,7 @@ class TextEncoder:
             raise EncoderError(f"device {device!r} isn't supported: one of {', '.join(_BATCH_TOKENS)}")
         self._model = load_span_encoder(files)
         self._span_layer = self._model.is_trained
-        bfloat16 = precision == "bfloat16" or (precision == "auto" and _computes_bfloat16(self._device))
+        bfloat16 = precision == "bfloat16" or (precision == "auto" and computes_bfloat16(self._device))
         self._model.to(device=self._device, dtype=torch.bfloat16 if bfloat16 else torch.float32)
         special = self.tokenizer.special
         self._special = np.asarray(special.before), np.asarray(special.after)
@@ -156,9 +156,19 @@ class TextEncoder:
         return vectors
 
 
-def load_span_encoder(files: EncoderFiles) -> SpanEncoder:
-    """The model of an encoder's files, float32, in evaluation mode; its span layer untrained where none is saved."""
-    model = SpanEncoder(load_backbone(files.folder), files.config)
+def load_span_encoder(
+    files: EncoderFiles, config: SpanEncoderConfig | None = None, *, written_out: bool = False
+) -> SpanEncoder:
+    """The model of an encoder's files, float32, in evaluation mode; its span layer untrained where none is saved.
+
+    Args:
+        files: From `find_encoder`.
+        config: Another span layer than the files', to be trained.
+        written_out: As in `load_backbone`.
+    """
+    model = SpanEncoder(load_backbone(files.folder, written_out=written_out), config or files.config)
+    if config is not None:
+        return model.eval()
     if (files.folder / SPAN_WEIGHTS).is_file():
         saved = load_file(files.folder / SPAN_WEIGHTS)
         model.local.load_state_dict(_below(saved, "local."))
@@ -189,7 +199,7 @@ def _batches(windows: list[_Window], most_tokens: int) -> Iterator[list[_Window]
         yield batch
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
+def computes_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are done in hardware; emulated, they are slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

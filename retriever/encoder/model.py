@@ -33,11 +33,15 @@ class SpanEncoderConfig(Saved):
         window: Tokens that local attention sees on either side.
         local_heads: Heads of local attention; must divide the backbone's hidden size.
         pooling: How a text's vector comes from its token vectors: their mean, or the first token's.
+        local: False leaves local attention out, `Z = H + E W_o`: for measuring what it brings.
+        concatenation: False leaves the token representations out, `Z = H + L W_o`, likewise.
     """
 
     window: int = 8
     local_heads: int = 12
     pooling: Pooling = "mean"
+    local: bool = True
+    concatenation: bool = True
 
 
 class SpanEncoder(nn.Module):
@@ -56,7 +60,8 @@ class SpanEncoder(nn.Module):
         self.hidden_size = size
         self.backbone = backbone
         self.local = LocalSelfAttention(size, config.local_heads, config.window)
-        self.projection = nn.Linear(2 * size, size)
+        parts = int(config.local) + int(config.concatenation)
+        self.projection = nn.Linear(parts * size, size)
         nn.init.zeros_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)
 
@@ -65,12 +70,16 @@ class SpanEncoder(nn.Module):
         """Whether the span layer does anything; while its projection is zero, it can be left out of the work."""
         return bool(self.projection.weight.any() or self.projection.bias.any())
 
-    def forward(self, token_ids: Tensor, mask: Tensor, *, span_layer: bool = True) -> Tensor:
+    def forward(
+        self, token_ids: Tensor, mask: Tensor, *, segments: Tensor | None = None, span_layer: bool = True
+    ) -> Tensor:
         """Span representations.
 
         Args:
             token_ids: `(B, T)` integers.
             mask: `(B, T)` booleans, False for padding.
+            segments: `(B, T)` integers, 0 for the question and 1 for the passage; `None` for a single text, and
+                for backbones that know no segments.
             span_layer: False leaves out local attention, concatenation and projection, which is exact while
                 they are untrained.
 
@@ -79,15 +88,20 @@ class SpanEncoder(nn.Module):
         """
         # Attention without a mask is about twice as fast on a CPU, and without padding there is nothing to mask.
         padding = None if bool(mask.all()) else mask.long()
+        inputs = {} if segments is None else {"token_type_ids": segments}
         output: Any = self.backbone(
-            input_ids=token_ids, attention_mask=padding, output_hidden_states=span_layer
+            input_ids=token_ids, attention_mask=padding, output_hidden_states=span_layer, **inputs
         )
         contextual: Tensor = output.last_hidden_state  # H (B, T, C)
         if not span_layer:
             return contextual
         tokens: Tensor = output.hidden_states[0]  # E (B, T, C)
-        local = self.local(contextual, mask)  # L (B, T, C)
-        projected: Tensor = self.projection(torch.cat([local, tokens], dim=-1))  # (B, T, 2C) -> (B, T, C)
+        parts = []
+        if self.config.local:
+            parts.append(self.local(contextual, mask))  # L (B, T, C)
+        if self.config.concatenation:
+            parts.append(tokens)
+        projected: Tensor = self.projection(torch.cat(parts, dim=-1))  # [L ; E] (B, T, 2C) -> (B, T, C)
         return contextual + projected
 
     def pool(self, spans: Tensor, mask: Tensor) -> Tensor:
@@ -132,9 +146,42 @@ class SpanHead(nn.Module):
         Returns:
             Two of `(B, T)`; minus infinity where a token is no candidate.
         """
-        logits = self.linear(spans).float().masked_fill(~candidates[..., None], float("-inf"))  # (B, T, 2)
-        start, end = logits.log_softmax(dim=1).unbind(-1)
+        start, end = self.logits(spans, candidates).log_softmax(dim=1).unbind(-1)
         return start, end
+
+    def logits(self, spans: Tensor, candidates: Tensor) -> Tensor:
+        """What `forward` takes the softmax of, float32 `(B, T, 2)`; minus infinity where a token is no candidate."""
+        scores: Tensor = self.linear(spans).float()
+        return scores.masked_fill(~candidates[..., None], float("-inf"))
+
+
+class SpanReader(nn.Module):
+    """A span encoder with the head that scores spans.
+
+    Args:
+        encoder: The span encoder.
+        segments: Whether its backbone knows two segments.
+    """
+
+    def __init__(self, encoder: SpanEncoder, *, segments: bool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = SpanHead(encoder.hidden_size)
+        self.segments = segments
+
+    def forward(self, token_ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
+        """`(B, T)` each -> logits of start and end, `(B, T, 2)`, minus infinity where no answer can be."""
+        spans = self.encoder(token_ids, mask, segments=segments if self.segments else None)  # Z (B, T, C)
+        candidates = (segments.bool() & mask).clone()  # (B, T)
+        candidates.scatter_(1, mask.sum(dim=1, keepdim=True) - 1, False)  # the last token is special
+        candidates[:, 0] = True  # 'no answer'
+        return self.head.logits(spans, candidates)
+
+    def freeze_embeddings(self) -> None:
+        """Leaves the backbone's embeddings as they are, and what a span scorer doesn't use."""
+        for name, parameter in self.encoder.backbone.named_parameters():
+            if name.startswith(("embeddings.", "pooler.")):
+                parameter.requires_grad_(False)
 
 
 class LabelHead(nn.Module):

@@ -73,6 +73,11 @@ class Tokenizer:
         encodings: list[Encoding] = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
 
+    def encode(self, texts: list[str]) -> list[tuple[NDArray[np.int64], list[tuple[int, int]]]]:
+        """Ids and places of each text's tokens, special tokens left out."""
+        encodings: list[Encoding] = self._backend.encode_batch(texts, add_special_tokens=False)
+        return [(np.asarray(encoding.ids, dtype=np.int64), encoding.offsets) for encoding in encodings]
+
 
 def _settings(folder: Path, name: str) -> dict[str, object]:
     path = folder / name

@@ -22,22 +22,22 @@ def load_squad(path: Path, limit: int | None) -> RetrievalDataset:
     documents: dict[str, EvalDocument] = {}  # by text
     queries: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
-    for article_index, article in enumerate(_list(_read(path), "data", f"{path}: ")):
+    for article_index, article in enumerate(list_of(read_json(path), "data", f"{path}: ")):
         place = f"{path}: data[{article_index}]"
-        title = _text(article, "title", f"{place}.") if "title" in article else ""
-        for index, paragraph in enumerate(_list(article, "paragraphs", f"{place}.")):
+        title = text_of(article, "title", f"{place}.") if "title" in article else ""
+        for index, paragraph in enumerate(list_of(article, "paragraphs", f"{place}.")):
             inner = f"{place}.paragraphs[{index}]"
-            text = _text(paragraph, "context", f"{inner}.")
+            text = text_of(paragraph, "context", f"{inner}.")
             document = EvalDocument(f"{article_index}-{index}", title.replace("_", " "), text)
             document = documents.setdefault(text, document)
-            for number, question in enumerate(_list(paragraph, "qas", f"{inner}.")):
+            for number, question in enumerate(list_of(paragraph, "qas", f"{inner}.")):
                 within = f"{inner}.qas[{number}]."
-                if question.get("is_impossible") or not _list(question, "answers", within):
+                if question.get("is_impossible") or not list_of(question, "answers", within):
                     continue
-                query_id = _text(question, "id", within)
+                query_id = text_of(question, "id", within)
                 if query_id in queries:
                     raise DatasetError(f"{within}id: there is a question {query_id!r} above already")
-                queries[query_id] = _text(question, "question", within)
+                queries[query_id] = text_of(question, "question", within)
                 qrels[query_id] = {document.id: 1}
     chosen = dict(islice(queries.items(), limit))
     return RetrievalDataset(
@@ -48,7 +48,7 @@ def load_squad(path: Path, limit: int | None) -> RetrievalDataset:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
@@ -63,14 +63,14 @@ def _read(path: Path) -> dict[str, Any]:
     return whole
 
 
-def _list(parent: dict[str, Any], key: str, place: str) -> list[dict[str, Any]]:
+def list_of(parent: dict[str, Any], key: str, place: str) -> list[dict[str, Any]]:
     value = parent.get(key)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise DatasetError(f"{place}{key}: expected a list of objects, as in SQuAD")
     return value
 
 
-def _text(parent: dict[str, Any], key: str, place: str) -> str:
+def text_of(parent: dict[str, Any], key: str, place: str) -> str:
     value = parent.get(key)
     if not isinstance(value, str):
         raise DatasetError(f"{place}{key}: expected a string, as in SQuAD")

@@ -88,6 +88,14 @@ class StoredPassage:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """Where a document's pages and lines begin; `lines` is `None` where they are the text's own."""
+
+    pages: tuple[Anchor, ...]
+    lines: tuple[Anchor, ...] | None
+
+
 class IndexReader:
     """An index opened for reading. Safe to share by threads; each has a connection of its own."""
 
@@ -282,6 +290,14 @@ class Snapshot:
         }
         return [found[i] for i in range(len(places))]
 
+    def anchors(self, documents: Sequence[int]) -> dict[int, Anchors]:
+        """Pages and lines of documents, by their keys, in one query."""
+        rows = self._db.execute(
+            "SELECT key, pages, lines FROM documents WHERE key IN (SELECT value FROM json_each(?))",
+            [json.dumps(list(documents))],
+        )
+        return {key: Anchors(_anchors(pages), lines and _anchors(lines)) for key, pages, lines in rows}
+
     def document(self, document_id: str) -> Document | None:
         """A document by id; `None` where there is none."""
         row = self._db.execute(
@@ -299,7 +315,7 @@ class Snapshot:
             language=row[4],
             metadata=json.loads(row[5]),
             text=row[6],
-            pages=tuple(Anchor(*pair) for pair in json.loads(row[7])),
+            pages=_anchors(row[7]),
         )
 
     def document_ids(self) -> list[str]:
@@ -330,6 +346,10 @@ class Snapshot:
             recall=manifest.recall,
             size=self._paths.size(),
         )
+
+
+def _anchors(stored: str) -> tuple[Anchor, ...]:
+    return tuple(Anchor(*pair) for pair in json.loads(stored))
 
 
 def _delta(connection: sqlite3.Connection, manifest: Manifest) -> tuple[Ids, Vectors]:

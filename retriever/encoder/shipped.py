@@ -1,0 +1,52 @@
+"""The model that comes with spanseek: where it is, and that it is whole.
+
+One folder in the Hugging Face layout holds all that the default needs: the encoder's weights in half precision, its
+tokenizer, and the trained span scorer. In a wheel it lies inside the package, in a checkout in `data/model`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from retriever.errors import EncoderError
+
+SUMS = "sha256.json"
+"""Names the files of the model and their SHA-256."""
+SUMS_SHA256 = "bad10ef416b61c9df7a54368dc1a3a7431ea1f9883c29d87b1474714cf7f4ae4"
+"""Of that file itself, so that the code says which model it goes with."""
+
+_PACKAGED = Path(__file__).resolve().parent.parent / "model"
+_CHECKOUT = Path(__file__).resolve().parents[2] / "data" / "model"
+
+
+@cache
+def shipped_folder() -> Path:
+    """The folder, after a look at every file in it.
+
+    Raises:
+        EncoderError: It isn't there, or a file is missing or damaged.
+    """
+    folder = next((place for place in (_PACKAGED, _CHECKOUT) if (place / SUMS).is_file()), None)
+    if folder is None:
+        raise EncoderError("the model that comes with spanseek isn't there: install spanseek again")
+    if sha256(folder / SUMS) != SUMS_SHA256:
+        raise _damaged(folder / SUMS)
+    for name, expected in json.loads((folder / SUMS).read_text(encoding="utf-8")).items():
+        if not (folder / name).is_file() or sha256(folder / name) != expected:
+            raise _damaged(folder / name)
+    return folder
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damaged(path: Path) -> EncoderError:
+    return EncoderError(
+        f"the model that comes with spanseek is damaged ({path.name}): install spanseek again"
+    )

@@ -1,0 +1,156 @@
+"""Reads passages for a question: the trained model with its tokenizer, in batches that waste little."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from retriever.encoder.backbone import DEFAULT_ENCODER
+from retriever.encoder.model import SpanReader
+from retriever.encoder.reader_files import load_reader
+from retriever.encoder.reading import PairLayout, ReadingConfig, Window
+from retriever.encoder.spans import Scores, SpanScores, best_spans, normalise
+from retriever.encoder.tokenizer import Tokenizer
+from retriever.types import Passage
+
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
+
+
+@dataclass(frozen=True, slots=True)
+class SpanReading:
+    """The best span of one passage.
+
+    Attributes:
+        start: In code points.
+        end: Likewise, half-open.
+        text: The passage's `[start:end]`; empty if there is no token to answer with.
+        margin: Log of how much likelier the span is than no answer.
+        no_answer: Whether no answer is likelier.
+    """
+
+    start: int
+    end: int
+    text: str
+    margin: float
+
+    @property
+    def no_answer(self) -> bool:
+        return self.margin <= 0 or not self.text
+
+
+class SpanScorer:
+    """Reads passages for the answer to a question. Safe to share by threads.
+
+    Args:
+        model: In evaluation mode, on its device.
+        tokenizer: The encoder's.
+        reading: Sizes of windows.
+        fingerprint: SHA-256 over all that decides what scores come out.
+        folder: Where it was loaded from.
+    """
+
+    def __init__(
+        self,
+        model: SpanReader,
+        tokenizer: Tokenizer,
+        reading: ReadingConfig,
+        fingerprint: str,
+        folder: Path | None = None,
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._device = next(model.parameters()).device
+        special = tokenizer.special
+        self._layout = PairLayout(special.before[0], special.after[-1], reading)
+        self._lock = threading.Lock()
+        self.fingerprint = fingerprint
+        self.folder = folder
+
+    @classmethod
+    def load(
+        cls, name: str = DEFAULT_ENCODER, *, precision: str = "auto", device: str | None = None
+    ) -> SpanScorer:
+        """Loads a trained span scorer.
+
+        Args:
+            name: `default`, or a folder that `spanseek train reader` wrote.
+            precision: As for `TextEncoder`.
+            device: A torch device; `None`: the GPU where there is one.
+
+        Raises:
+            EncoderError: There is none, or the encoder that it goes with is another.
+        """
+        return cls(*load_reader(name, precision=precision, device=device))
+
+    def score(self, questions: Sequence[str], passages: Sequence[Passage]) -> list[SpanScores]:
+        """Reads each passage for the question at the same place.
+
+        Args:
+            questions: As many as passages; the same one again and again, to rank passages for it.
+            passages: Of any length.
+        """
+        texts = self._tokenizer.encode([passage.text for passage in passages])
+        distinct = list(dict.fromkeys([*questions, *(passage.context for passage in passages)]))
+        ids = dict(zip(distinct, self._tokenizer.ids(distinct), strict=True))
+        rows = [
+            (number, window)
+            for number, (question, passage) in enumerate(zip(questions, passages, strict=True))
+            for window in self._layout.windows(ids[question], ids[passage.context], texts[number][0])
+        ]
+        relative: list[list[tuple[Window, Scores]]] = [[] for _ in passages]
+        for batch in _batches(rows, _BATCH_TOKENS[self._device.type]):
+            logits = self._logits([window for _, window in batch])  # (B, T, 2)
+            for (number, window), row in zip(batch, logits, strict=True):
+                inside = row[window.begin : len(window.ids) - 1] - row[0]
+                relative[number].append((window, inside))
+        return [normalise(offsets, windows) for (_, offsets), windows in zip(texts, relative, strict=True)]
+
+    def read_many(self, rows: Sequence[tuple[str, str, str]]) -> list[SpanReading]:
+        """The best span for each `(question, passage, context)`."""
+        passages = [Passage(text, context) for _, text, context in rows]
+        scores = self.score([question for question, _, _ in rows], passages)
+        readings = []
+        for passage, scored in zip(passages, scores, strict=True):
+            best = best_spans(scored, 1)
+            if not best:
+                readings.append(SpanReading(0, 0, "", -np.inf))
+                continue
+            text = passage.text[best[0].start : best[0].end]
+            readings.append(SpanReading(best[0].start, best[0].end, text, best[0].score - scored.no_answer))
+        return readings
+
+    def read(self, question: str, passage: str, context: str = "") -> SpanReading:
+        """The best span of one passage."""
+        return self.read_many([(question, passage, context)])[0]
+
+    def _logits(self, windows: Sequence[Window]) -> Scores:
+        longest = max(len(window.ids) for window in windows)
+        ids = np.full((len(windows), longest), self._tokenizer.special.padding, dtype=np.int64)
+        mask = np.zeros((len(windows), longest), dtype=np.bool_)
+        segments = np.zeros((len(windows), longest), dtype=np.int64)
+        for i, window in enumerate(windows):
+            length = len(window.ids)
+            ids[i, :length] = window.ids
+            mask[i, :length] = True
+            segments[i, :length] = window.segments
+        tensors = [torch.from_numpy(array).to(self._device) for array in (ids, mask, segments)]
+        with self._lock, torch.inference_mode():
+            logits: Scores = self._model(*tensors).float().cpu().numpy()
+        return logits
+
+
+def _batches(rows: Sequence[tuple[int, Window]], most_tokens: int) -> Iterator[list[tuple[int, Window]]]:
+    """Longest first, so that windows of about one length share a batch."""
+    batch: list[tuple[int, Window]] = []
+    for row in sorted(rows, key=lambda row: len(row[1].ids), reverse=True):
+        if batch and len(batch[0][1].ids) * (len(batch) + 1) > most_tokens:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch

@@ -1,0 +1,11 @@
+"""How does the span encoder learn to read, and to say that there is no answer?
+
+    examples.py    graded questions as token ids; which of them are held back
+    negatives.py   passages that the search ranks high, but that don't answer
+    unanswerable.py  questions and passages changed so that nothing answers any more
+    batches.py     an epoch: what is read, in which order, in batches of one length
+    loop.py        steps, schedule, checkpoints; goes on where it was killed
+    reader.py      trains the span scorer
+
+Useful for training the weights that ship, and for fine-tuning on one's own questions. Not for using them.
+"""

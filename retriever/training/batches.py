@@ -1,0 +1,178 @@
+"""An epoch: which windows are read, in which order, in batches that waste nothing.
+
+Everything is drawn from (seed, epoch), so that a run that goes on after a kill reads what it would have read.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.encoder.reading import PairLayout, Window
+from retriever.training.examples import Example, ExampleSet, Ids
+from retriever.training.unanswerable import Entities, change_question, without_answer
+
+_NOTHING: Ids = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """What stands beside each answerable question, as a chance for each.
+
+    Attributes:
+        hard: A passage that the search ranks high and that doesn't answer.
+        changed: The question changed so that its passage doesn't answer.
+        removed: The passage without the sentence that answers.
+        title: The document's title is read too.
+        most_tokens: A longer passage is cut, at random around the answer.
+    """
+
+    hard: float = 0.45
+    changed: float = 0.2
+    removed: float = 0.1
+    title: float = 0.5
+    most_tokens: int = 220
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A window and its target: places in the window's ids of the answer's first and last token; 0, 0 for none."""
+
+    window: Window
+    start: int
+    end: int
+
+
+class Epochs:
+    """Makes the items of each epoch.
+
+    Args:
+        examples: What is trained on.
+        negatives: For an example (its place in the list), passages that the search ranks high and that don't answer.
+        layout: How question and passage are put together.
+        encode: Token ids of a text.
+        mixture: What stands beside each answerable question.
+        seed: Everything is drawn from it.
+    """
+
+    def __init__(
+        self,
+        data: ExampleSet,
+        negatives: Mapping[int, Sequence[int]],
+        layout: PairLayout,
+        encode: Callable[[list[str]], list[Ids]],
+        mixture: Mixture,
+        seed: int,
+    ) -> None:
+        self._data = data
+        self._negatives = negatives
+        self._layout = layout
+        self._encode = encode
+        self._mixture = mixture
+        self._seed = seed
+        texts: dict[str, dict[int, None]] = defaultdict(dict)
+        for example in data.examples:
+            texts[example.group][example.passage] = None
+        self._entities = {
+            group: Entities(data.passages[passage].text for passage in passages)
+            for group, passages in texts.items()
+        }
+
+    def items(self, epoch: int) -> list[Item]:
+        """All items of one epoch, in no particular order."""
+        rng = random.Random(f"{self._seed}/{epoch}")  # noqa: S311 - nothing secret
+        items: list[Item] = []
+        changed: list[tuple[Example, str]] = []
+        for i, example in enumerate(self._data.examples):
+            items.append(self._item(example, example.question_ids, example.span, rng))
+            if example.span is None:
+                continue
+            if self._negatives.get(i) and rng.random() < self._mixture.hard:
+                items.append(self._hard(example, self._negatives[i], rng))
+            if rng.random() < self._mixture.removed:
+                left = without_answer(self._data.passages[example.passage], example.span)
+                if left is not None:
+                    items.append(self._without(example, left, rng))
+            if rng.random() < self._mixture.changed:
+                entities = self._entities[example.group]
+                question = change_question(example.question, example.answers, entities, rng)
+                if question is not None:
+                    changed.append((example, question))
+        ids = self._encode([question for _, question in changed])
+        items += [
+            self._item(example, question, example.span, rng, answered=False)
+            for (example, _), question in zip(changed, ids, strict=True)
+        ]
+        return items
+
+    def _title(self, example: Example, rng: random.Random) -> Ids:
+        return example.title_ids if rng.random() < self._mixture.title else _NOTHING
+
+    def _item(
+        self,
+        example: Example,
+        question: Ids,
+        span: tuple[int, int] | None,
+        rng: random.Random,
+        *,
+        answered: bool = True,
+    ) -> Item:
+        """The example's own passage, cut around the place of the answer."""
+        ids = self._data.passages[example.passage].ids
+        most = self._mixture.most_tokens
+        first = 0
+        if len(ids) > most:
+            low, high = (0, len(ids) - most) if span is None else (span[1] + 1 - most, span[0])
+            first = rng.randint(min(max(0, low), len(ids) - most), max(0, min(high, len(ids) - most)))
+        window = self._layout.crop(question, self._title(example, rng), ids, first, first + most)
+        if span is None or not answered:
+            return Item(window, 0, 0)
+        start, end = (window.begin + token - first for token in span)
+        if not window.begin <= start <= end < len(window.ids) - 1:
+            return Item(window, 0, 0)  # an answer that is longer than the window
+        return Item(window, start, end)
+
+    def _hard(self, example: Example, passages: Sequence[int], rng: random.Random) -> Item:
+        # the higher it is ranked, the likelier it is taken
+        passage = passages[min(int(rng.expovariate(1 / 3)), len(passages) - 1)]
+        return self._without(example, self._data.passages[passage].ids, rng)
+
+    def _without(self, example: Example, ids: Ids, rng: random.Random) -> Item:
+        most = self._mixture.most_tokens
+        first = rng.randint(0, max(0, len(ids) - most))
+        title = self._title(example, rng)
+        return Item(self._layout.crop(example.question_ids, title, ids, first, first + most), 0, 0)
+
+
+def plan(items: Sequence[Item], batch_tokens: int, seed: str) -> list[list[Item]]:
+    """Batches of at most `batch_tokens`, padding counted, in random order.
+
+    As many as can be are of exactly one length: without padding nothing need be masked. What is left over of each
+    length goes together with its neighbours in length.
+    """
+    rng = random.Random(seed)  # noqa: S311 - nothing secret
+    by_length: dict[int, list[Item]] = defaultdict(list)
+    for item in rng.sample(items, len(items)):
+        by_length[len(item.window.ids)].append(item)
+    batches: list[list[Item]] = []
+    left: list[Item] = []
+    for length in sorted(by_length, reverse=True):
+        same = by_length[length]
+        size = max(1, batch_tokens // length)
+        whole = len(same) - len(same) % size
+        batches += [same[i : i + size] for i in range(0, whole, size)]
+        left += same[whole:]
+    batch: list[Item] = []
+    for item in left:  # longest first
+        if batch and len(batch[0].window.ids) * (len(batch) + 1) > batch_tokens:
+            batches.append(batch)
+            batch = []
+        batch.append(item)
+    if batch:
+        batches.append(batch)
+    rng.shuffle(batches)
+    return batches

@@ -1,0 +1,118 @@
+"""Graded questions as token ids, with the answer's first and last token."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.encoder.tokenizer import Tokenizer
+from retriever.evaluation.questions import GradedQuestion
+
+Ids = NDArray[np.int64]
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class PassageTokens:
+    """A passage's token ids `(T,)`, and the tokens that sentences begin with (the first is 0)."""
+
+    text: str
+    ids: Ids
+    sentences: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question about a passage.
+
+    Attributes:
+        question: As it was asked.
+        question_ids: `(Q,)`.
+        title_ids: Of the document's title; `(0,)` where it has none.
+        passage: Which passage, as a number in the set's list.
+        span: First and last token of the answer; `None` where the passage doesn't answer.
+        answers: Texts that would be right, for telling whether another passage holds one.
+        group: What it shares with questions of the same document; a group is held back whole.
+    """
+
+    question: str
+    question_ids: Ids
+    title_ids: Ids
+    passage: int
+    span: tuple[int, int] | None
+    answers: tuple[str, ...]
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleSet:
+    """Examples and the passages they are about, each passage once."""
+
+    passages: list[PassageTokens]
+    examples: list[Example]
+
+
+def tokenize(questions: Sequence[GradedQuestion], tokenizer: Tokenizer) -> ExampleSet:
+    """Graded questions as examples; a span that no token stands for is left out."""
+    contexts = list(dict.fromkeys(question.context for question in questions))
+    number = {context: i for i, context in enumerate(contexts)}
+    passages: list[PassageTokens] = []
+    places: list[list[tuple[int, int]]] = []
+    for context, (ids, offsets) in zip(contexts, tokenizer.encode(contexts), strict=True):
+        starts = [start for start, _ in offsets]
+        begins = [bisect_left(starts, match.end()) for match in _SENTENCE_END.finditer(context)]
+        sentences = tuple(dict.fromkeys([0, *(begin for begin in begins if begin < len(ids))]))
+        passages.append(PassageTokens(context, ids, sentences))
+        places.append(offsets)
+    question_ids = tokenizer.ids([question.question for question in questions])
+    titles = list(dict.fromkeys(question.title for question in questions))
+    title_ids = dict(zip(titles, tokenizer.ids(titles), strict=True))
+    examples = []
+    for question, ids in zip(questions, question_ids, strict=True):
+        passage = number[question.context]
+        span = None
+        if question.answers:
+            answer = question.answers[0]
+            span = _tokens_of(places[passage], answer.start, answer.end)
+            if span is None:
+                continue
+        group = question.title or question.context
+        examples.append(
+            Example(
+                question.question,
+                ids,
+                title_ids[question.title],
+                passage,
+                span,
+                question.accepted,
+                group,
+            )
+        )
+    return ExampleSet(passages, examples)
+
+
+def hold_back(examples: Sequence[Example], share: float) -> list[bool]:
+    """Which examples are held back: about `share` of the groups, whole, and always the same ones.
+
+    A set of one group has its passages split instead.
+    """
+    by_group = len({example.group for example in examples}) > 1
+
+    def held(example: Example) -> bool:
+        name = example.group if by_group else str(example.passage)
+        return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 16**8
+
+    return [held(example) for example in examples]
+
+
+def _tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
+    """First and last token that lie in code points `start ... end - 1`, at least in part."""
+    first = bisect_right(offsets, start, key=lambda offset: offset[1])
+    last = bisect_left(offsets, end, key=lambda offset: offset[0]) - 1
+    return (first, last) if first <= last else None

@@ -1,0 +1,62 @@
+"""Passages that the search ranks high for a question, but that don't hold its answer.
+
+A span scorer that has seen only passages with the answer in them finds one in everything. What it must learn to
+refuse is what the search will really put before it (Karpukhin et al., "Dense Passage Retrieval", 2020, section 3.2,
+on hard negatives; Clark and Gardner, 2018, on scores that are comparable between passages).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from retriever.training.examples import ExampleSet
+
+SearchMany = Callable[[Sequence[str]], Iterable[Sequence[int]]]
+"""Questions to the numbers of the passages that are found for each, best first."""
+
+_BLOCK = 1024
+_WORD = re.compile(r"[^\W_]+")
+
+
+def mine(
+    data: ExampleSet,
+    search: SearchMany,
+    *,
+    most: int = 10,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[int, tuple[int, ...]]:
+    """Hard negatives for each answerable example, best ranked first.
+
+    Args:
+        data: Examples and their passages.
+        search: Over those passages.
+        most: So many for each example.
+        progress: Called with examples done and their total.
+
+    Returns:
+        By the example's place in the list; an example for which the search finds none is left out.
+    """
+    asked = [i for i, example in enumerate(data.examples) if example.span is not None]
+    texts = [_flat(passage.text) for passage in data.passages]
+    negatives: dict[int, tuple[int, ...]] = {}
+    for begin in range(0, len(asked), _BLOCK):
+        block = asked[begin : begin + _BLOCK]
+        for i, found in zip(block, search([data.examples[i].question for i in block]), strict=True):
+            example = data.examples[i]
+            answers = [_flat(answer) for answer in example.answers]
+            wrong = [
+                passage
+                for passage in found
+                if passage != example.passage and not any(answer in texts[passage] for answer in answers)
+            ]
+            if wrong:
+                negatives[i] = tuple(wrong[:most])
+        if progress is not None:
+            progress(begin + len(block), len(asked))
+    return negatives
+
+
+def _flat(text: str) -> str:
+    """Words only, so that an answer is found whatever stands between them, and only as whole words."""
+    return f" {' '.join(_WORD.findall(text.casefold()))} "

@@ -1,0 +1,237 @@
+"""Trains the span scorer: start, end or no answer over `[question ; passage]`."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from retriever.encoder.backbone import DEFAULT_ENCODER, find_encoder
+from retriever.encoder.encoder import computes_bfloat16, load_span_encoder
+from retriever.encoder.model import SpanEncoder, SpanEncoderConfig, SpanReader
+from retriever.encoder.reader_files import save_reader
+from retriever.encoder.reading import PairLayout, ReadingConfig
+from retriever.encoder.spans import LONGEST_ANSWER
+from retriever.encoder.tokenizer import Tokenizer
+from retriever.evaluation.questions import GradedQuestion
+from retriever.training.batches import Epochs, Item, Mixture, plan
+from retriever.training.examples import ExampleSet, hold_back, tokenize
+from retriever.training.loop import Loop, Report, TrainingConfig
+from retriever.training.negatives import SearchMany, mine
+
+
+class ReaderTask:
+    """Batches and losses of the span scorer.
+
+    Args:
+        model: What is trained.
+        epochs: Makes the items of each epoch.
+        held_back: Items that are only measured.
+        config: Sizes of batches, and the seed.
+        bfloat16: Whether products are computed in bfloat16; the weights stay float32.
+    """
+
+    def __init__(
+        self,
+        model: SpanReader,
+        epochs: Epochs,
+        held_back: Sequence[Item],
+        config: TrainingConfig,
+        *,
+        padding: int,
+        bfloat16: bool,
+    ) -> None:
+        self._model = model
+        self._epochs = epochs
+        self._config = config
+        self._padding = padding
+        self._bfloat16 = bfloat16
+        self._device = next(model.parameters()).device
+        self._held_back = plan(held_back, config.batch_tokens, "held back")
+        self._planned: tuple[int, list[list[Item]]] = (-1, [])
+
+    def batches(self, epoch: int) -> Sequence[list[Item]]:
+        if self._planned[0] != epoch:
+            items = self._epochs.items(epoch)
+            batches = plan(items, self._config.batch_tokens, f"{self._config.seed}/{epoch}")
+            self._planned = epoch, batches
+        return self._planned[1]
+
+    def accumulate(self, batch: list[Item]) -> tuple[Tensor, int]:
+        """Cross-entropy of start and end, halved and summed over the items; its gradient is added up."""
+        logits, targets = self._forward(batch)
+        losses = [nn.functional.cross_entropy(logits[..., i], targets[:, i], reduction="sum") for i in (0, 1)]
+        loss = (losses[0] + losses[1]) / 2
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), len(batch)
+
+    def evaluate(self) -> dict[str, float]:
+        """Cross-entropy; exactly right spans among the answerable; right refusals among the others."""
+        self._model.eval()
+        total = exact = answerable = refused = unanswerable = 0.0
+        with torch.inference_mode():
+            for batch in self._held_back:
+                logits, targets = self._forward(batch)
+                for i in (0, 1):
+                    total += float(
+                        nn.functional.cross_entropy(logits[..., i], targets[:, i], reduction="sum")
+                    )
+                best = _best(logits)
+                right = (best == targets).all(dim=1)
+                none = targets[:, 0] == 0
+                # is there a span in it at all, whatever no answer scores?
+                span_right = (_best(logits, answer=True) == targets).all(dim=1)
+                exact += float((span_right & ~none).sum())
+                refused += float((right & none).sum())
+                answerable += float((~none).sum())
+                unanswerable += float(none.sum())
+        count = max(1.0, answerable + unanswerable)
+        return {
+            "score": -total / 2 / count,
+            "exact": exact / max(1.0, answerable),
+            "refused": refused / max(1.0, unanswerable),
+        }
+
+    def _forward(self, batch: Sequence[Item]) -> tuple[Tensor, Tensor]:
+        """Logits `(B, T, 2)` and targets `(B, 2)`."""
+        longest = max(len(item.window.ids) for item in batch)
+        ids = np.full((len(batch), longest), self._padding, dtype=np.int64)
+        segments = np.zeros((len(batch), longest), dtype=np.int64)
+        mask = np.zeros((len(batch), longest), dtype=np.bool_)
+        for i, item in enumerate(batch):
+            length = len(item.window.ids)
+            ids[i, :length] = item.window.ids
+            segments[i, item.window.begin : length] = 1
+            mask[i, :length] = True
+        targets = torch.tensor([[item.start, item.end] for item in batch], device=self._device)
+        tensors = [torch.from_numpy(array).to(self._device) for array in (ids, mask, segments)]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits: Tensor = self._model(*tensors)
+        return logits, targets
+
+
+def train_reader(
+    questions: Sequence[GradedQuestion],
+    out: Path,
+    *,
+    encoder: str = DEFAULT_ENCODER,
+    search: Callable[[Sequence[str]], SearchMany] | None = None,
+    config: TrainingConfig | None = None,
+    mixture: Mixture | None = None,
+    span: SpanEncoderConfig | None = None,
+    held_back: float = 0.05,
+    device: str | None = None,
+    report: Report = print,
+) -> dict[str, float]:
+    """Trains a span scorer, or goes on with the training that was begun in `out`.
+
+    Args:
+        questions: What to learn from.
+        out: A folder; made if it isn't there.
+        encoder: Whose weights to begin with.
+        search: Given passages, a search over them, for hard negatives; `None`: train without.
+        config: How long and how fast.
+        mixture: What stands beside each answerable question.
+        span: The span layer.
+        held_back: Share of the documents that is measured, not trained on.
+        device: A torch device; `None`: the GPU where there is one.
+        report: Takes lines for the user.
+
+    Returns:
+        Measures of the held-back part.
+    """
+    config = config or TrainingConfig()
+    mixture = mixture or Mixture()
+    out.mkdir(parents=True, exist_ok=True)
+    files = find_encoder(encoder)
+    tokenizer = Tokenizer.from_folder(files.folder)
+    special = tokenizer.special
+    layout = PairLayout(special.before[0], special.after[-1], ReadingConfig())
+    data = tokenize(questions, tokenizer)
+    report(f"{len(data.examples):,} questions on {len(data.passages):,} passages")
+    negatives = _negatives(data, out, search, report) if search is not None else {}
+    learned, held = split(data, negatives, held_back)
+    torch.manual_seed(config.seed)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    base = load_span_encoder(files, span or files.config, written_out=where.type == "cpu")
+    model = SpanReader(base, segments=_knows_segments(base)).to(where)
+    model.freeze_embeddings()
+    task = ReaderTask(
+        model,
+        Epochs(*learned, layout, tokenizer.ids, mixture, config.seed),
+        _sample(Epochs(*held, layout, tokenizer.ids, mixture, config.seed).items(0)),
+        config,
+        padding=special.padding,
+        bfloat16=computes_bfloat16(where),
+    )
+    is_new = ("encoder.local.", "encoder.projection.", "head.")
+    loop = Loop(model, lambda name: name.startswith(is_new), task, config, out, report)
+    measures = loop.run()
+    save_reader(model, files, layout.config, out)
+    return measures
+
+
+def split(
+    data: ExampleSet, negatives: Mapping[int, Sequence[int]], share: float
+) -> tuple[tuple[ExampleSet, dict[int, Sequence[int]]], tuple[ExampleSet, dict[int, Sequence[int]]]]:
+    """What is trained on and what is held back, each with its negatives, numbered anew."""
+    held = hold_back(data.examples, share)
+
+    def part(wanted: bool) -> tuple[ExampleSet, dict[int, Sequence[int]]]:
+        chosen = [i for i, is_held in enumerate(held) if is_held is wanted]
+        examples = ExampleSet(data.passages, [data.examples[i] for i in chosen])
+        return examples, {new: negatives[i] for new, i in enumerate(chosen) if i in negatives}
+
+    return part(False), part(True)
+
+
+def _negatives(
+    data: ExampleSet, out: Path, search: Callable[[Sequence[str]], SearchMany], report: Report
+) -> dict[int, tuple[int, ...]]:
+    """Mined once, and kept beside the checkpoint."""
+    kept = out / "negatives.json"
+    if kept.exists():
+        rows = json.loads(kept.read_text(encoding="utf-8"))
+        if rows["examples"] == len(data.examples) and rows["passages"] == len(data.passages):
+            return {int(i): tuple(found) for i, found in rows["negatives"].items()}
+    found = mine(
+        data,
+        search([passage.text for passage in data.passages]),
+        progress=lambda done, total: report(f"hard negatives: {done:,} of {total:,} questions"),
+    )
+    rows = {"examples": len(data.examples), "passages": len(data.passages), "negatives": found}
+    kept.write_text(json.dumps(rows), encoding="utf-8")
+    return found
+
+
+def _best(logits: Tensor, *, answer: bool = False) -> Tensor:
+    """The best span of each row, `(B, 2)`: its first and last token; 0, 0 for no answer.
+
+    Args:
+        logits: `(B, T, 2)`.
+        answer: A span, even where no answer scores higher.
+    """
+    length = logits.shape[1]
+    pairs = logits[:, :, None, 0] + logits[:, None, :, 1]  # (B, T, T)
+    allowed = torch.ones(length, length, dtype=torch.bool, device=logits.device)
+    allowed = allowed.triu() & ~allowed.triu(LONGEST_ANSWER)
+    allowed[0, 1:] = False  # no answer is no part of a span
+    if answer:
+        allowed[0, 0] = False
+    best = pairs.masked_fill(~allowed, float("-inf")).flatten(1).argmax(dim=1)
+    return torch.stack([best // length, best % length], dim=1)
+
+
+def _sample(items: list[Item], most: int = 1200) -> list[Item]:
+    return random.Random(0).sample(items, min(most, len(items)))  # noqa: S311 - nothing secret
+
+
+def _knows_segments(encoder: SpanEncoder) -> bool:
+    settings: Any = encoder.backbone.config
+    return int(getattr(settings, "type_vocab_size", 0) or 0) > 1

@@ -1,0 +1,70 @@
+"""Puts the model that comes with spanseek together: an encoder in half precision and a trained span scorer.
+
+python -m retriever.training.ship ENCODER READER OUT
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from retriever.encoder.backbone import SPAN_CONFIG, find_encoder
+from retriever.encoder.reader_files import READER_SETTINGS, READER_WEIGHTS, ReaderSettings
+from retriever.encoder.shipped import SUMS, sha256
+from retriever.rerank import CONFIDENCE
+
+_WEIGHTS = "model.safetensors"
+_COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json")
+
+
+def ship(encoder: Path, reader: Path, out: Path) -> str:
+    """Writes the model folder; gives the SHA-256 that `retriever.encoder.shipped` has to name.
+
+    Args:
+        encoder: In the Hugging Face layout, with `model.safetensors`.
+        reader: What `spanseek train reader` wrote, trained from that encoder.
+        out: Where to.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    files = find_encoder(str(encoder))
+    for name in _COPIED:
+        if (encoder / name).is_file():
+            shutil.copyfile(encoder / name, out / name)
+    (out / SPAN_CONFIG).write_text(files.config.to_json() + "\n", encoding="utf-8")
+    half = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in load_file(encoder / _WEIGHTS).items()
+        if not name.startswith("pooler.") and "position_ids" not in name
+    }
+    save_file({name: value.contiguous() for name, value in half.items()}, out / _WEIGHTS, {"format": "pt"})
+    shutil.copyfile(reader / READER_WEIGHTS, out / READER_WEIGHTS)
+    settings = ReaderSettings.from_json((reader / READER_SETTINGS).read_text(encoding="utf-8"))
+    settings = replace(settings, encoder="default", fingerprint=find_encoder(str(out)).fingerprint)
+    (out / READER_SETTINGS).write_text(settings.to_json() + "\n", encoding="utf-8")
+    if (reader / CONFIDENCE).is_file():
+        shutil.copyfile(reader / CONFIDENCE, out / CONFIDENCE)
+    names = [*_COPIED, SPAN_CONFIG, _WEIGHTS, READER_WEIGHTS, READER_SETTINGS, CONFIDENCE]
+    sums = {name: sha256(out / name) for name in sorted(names) if (out / name).is_file()}
+    (out / SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
+    return sha256(out / SUMS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("encoder", type=Path)
+    parser.add_argument("reader", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    torch.set_grad_enabled(False)
+    digest = ship(options.encoder, options.reader, options.out)
+    parser.exit(message=f"SUMS_SHA256 = {digest!r}\n")
+
+
+if __name__ == "__main__":
+    main()
