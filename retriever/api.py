@@ -14,7 +14,7 @@ from retriever.context import context_line
 from retriever.encoder.spans import coverage
 from retriever.errors import SpanseekError
 from retriever.filters import Filter
-from retriever.rerank import UNFITTED, ConfidenceModel, gather, likeliest, reorder
+from retriever.rerank import UNFITTED, ConfidenceModel, Evidence, gather, likeliest, reorder
 from retriever.search import Candidate, candidates, present
 from retriever.store.reader import IndexReader, Snapshot
 from retriever.types import Answer, Document, Hit, IndexStatus, Passage, Response
@@ -154,6 +154,30 @@ class Retriever:
                 ranked = reorder(ranked, evidence, self._model)
             return present(snapshot, ranked, k, config)
 
+    def search_many(
+        self, questions: Sequence[str], k: int = 10, *, per_document: int | None = None
+    ) -> Iterator[list[Hit]]:
+        """As `search` for each of many questions: they are embedded together, and asked of one state of the index.
+
+        Raises:
+            SpanseekError: `k` is less than 1.
+        """
+        if k < 1:
+            raise SpanseekError(f"k must be at least 1, not {k}")
+        config = self._config
+        if per_document is not None:
+            config = replace(config, per_document=per_document)
+        vectors = self.encoder.encode_questions(questions)
+        with self._reader.snapshot() as snapshot:
+            for question, vector in zip(questions, vectors, strict=True):
+                ranked = candidates(snapshot, question, vector, k, config)
+                yield present(snapshot, ranked, k, config)
+
+    def evidence(self, question: str, *, where: Iterable[str | Filter] = ()) -> list[Evidence]:
+        """Every span that `respond` considers, before any is chosen: what confidences are fitted to."""
+        with self._found(question, 1, where) as (snapshot, ranked):
+            return gather(snapshot, question, ranked, self.scorer, self._rerank)
+
     def respond(
         self,
         question: str,
@@ -268,6 +292,11 @@ class Retriever:
         """Ids of all documents, sorted."""
         with self._reader.snapshot() as snapshot:
             return snapshot.document_ids()
+
+    def passages(self) -> Iterator[str]:
+        """The text of every passage, in the order in which they were indexed."""
+        with self._reader.snapshot() as snapshot:
+            yield from snapshot.texts()
 
     def status(self) -> IndexStatus:
         """What the index holds and how it was made."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from retriever.config import RerankConfig, Saved
 from retriever.context import context_line
 from retriever.encoder.spans import ScoredSpan, best_spans
+from retriever.errors import EncoderError, IndexFormatError
 from retriever.search import Candidate
 from retriever.store.reader import Place, Snapshot, StoredPassage
 from retriever.types import Answer, AnswerScores, Passage, TextSpan, number_at
@@ -47,6 +48,7 @@ FEATURES = ("margin", "start", "end", "fused", "dense", "lead", "share", "suppor
 
 CONFIDENCE = "confidence.json"
 _WORD = re.compile(r"\w+")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _CLIP = 20.0
 """Log-odds beyond this are all the same."""
 
@@ -56,8 +58,10 @@ class ConfidenceModel(Saved):
     """A logistic model of a span's evidence, and how reading reorders passages.
 
     Attributes:
-        weights: By the names in `FEATURES`.
+        weights: Of a span's evidence among all spans, by the names in `FEATURES`: answers are ordered by it.
         bias: What is added.
+        first_weights: The same for the span that is put first: to be the best of many says something of its own.
+        first_bias: What is added there.
         threshold: Confidence from which an answer is shown unless something else is asked for.
         passage_weight: What a passage that surely answers gains over its fused score.
         passage_bias: Added to a passage's margin before the logistic function makes a share of `passage_weight` of it.
@@ -65,7 +69,9 @@ class ConfidenceModel(Saved):
     """
 
     weights: dict[str, float]
+    first_weights: dict[str, float]
     bias: float = 0.0
+    first_bias: float = 0.0
     threshold: float = 0.5
     passage_weight: float = 0.3
     passage_bias: float = 0.0
@@ -73,23 +79,53 @@ class ConfidenceModel(Saved):
 
     @classmethod
     def of(cls, folder: Path) -> ConfidenceModel:
-        """The model that lies in a span scorer's folder; one that takes the scorer at its word if none does."""
-        path = folder / CONFIDENCE
-        return cls.from_json(path.read_text(encoding="utf-8")) if path.is_file() else UNFITTED
+        """The model that lies in a span scorer's folder; one that takes the scorer at its word if none does.
 
-    def confidence(self, features: Features) -> Features:
-        """`(N, len(FEATURES))` -> probabilities `(N,)`."""
-        weights = np.array([self.weights[name] for name in FEATURES])
-        logits: Features = features @ weights + self.bias
-        return 1.0 / (1.0 + np.exp(-logits))
+        Raises:
+            EncoderError: The file isn't such a model.
+        """
+        path = folder / CONFIDENCE
+        if not path.is_file():
+            return UNFITTED
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, IndexFormatError) as error:
+            raise EncoderError(f"{path} is damaged, or of another version of spanseek: {error}") from error
+
+    def rank(self, features: Features) -> list[tuple[int, float]]:
+        """Spans and their confidence, best first.
+
+        Args:
+            features: `(N, len(FEATURES))`.
+
+        Returns:
+            Rows of `features`, and probabilities that don't rise.
+        """
+        logits = features @ _vector(self.weights) + self.bias  # (N,)
+        firsts = features @ _vector(self.first_weights) + self.first_bias
+        ranked: list[tuple[int, float]] = []
+        for row in sorted(range(len(features)), key=lambda i: (-logits[i], i)):
+            confidence = _logistic(logits[row] if ranked else firsts[row])
+            ranked.append((row, min(confidence, ranked[-1][1]) if ranked else confidence))
+        return ranked
 
     def gain(self, margin: float) -> float:
         """What reading adds to a passage's score."""
-        logit = self.passage_slope * margin + self.passage_bias
-        return self.passage_weight / (1.0 + math.exp(-min(max(logit, -_CLIP), _CLIP)))
+        return self.passage_weight * _logistic(self.passage_slope * margin + self.passage_bias)
 
 
-UNFITTED = ConfidenceModel(weights=dict.fromkeys(FEATURES, 0.0) | {"margin": 1.0})
+def _vector(weights: Mapping[str, float]) -> Features:
+    return np.array([weights[name] for name in FEATURES])
+
+
+def _logistic(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -_CLIP), _CLIP)))
+
+
+UNFITTED = ConfidenceModel(
+    weights=dict.fromkeys(FEATURES, 0.0) | {"margin": 1.0},
+    first_weights=dict.fromkeys(FEATURES, 0.0) | {"margin": 1.0},
+)
 """Takes the span scorer at its word."""
 
 
@@ -218,11 +254,10 @@ def likeliest(
 ) -> list[Answer]:
     """The likeliest answers, best first, each with its place in the original."""
     spans = distinct(evidence)
-    confidences = model.confidence(features(spans))
-    order = sorted(range(len(spans)), key=lambda i: (-confidences[i], i))[:most]
-    anchors = snapshot.anchors(list({spans[i].candidate.document for i in order}))
+    ranked = model.rank(features(spans))[:most]
+    anchors = snapshot.anchors(list({spans[i].candidate.document for i, _ in ranked}))
     found = []
-    for rank, i in enumerate(order, start=1):
+    for rank, (i, confidence) in enumerate(ranked, start=1):
         item = spans[i]
         candidate, passage = item.candidate, item.passage
         places = anchors[candidate.document]
@@ -230,11 +265,11 @@ def likeliest(
         if places.lines is not None:
             line = number_at(places.lines, item.start)
         elif line is not None:
-            line += passage.text.count("\n", 0, item.span.start)
+            line += len(_LINE_BREAK.findall(passage.text, 0, item.span.start))
         found.append(
             Answer(
                 rank=rank,
-                confidence=float(confidences[i]),
+                confidence=confidence,
                 document_id=passage.document_id,
                 path=passage.path,
                 title=passage.title,

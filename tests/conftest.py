@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from retriever.encoder import TextEncoder
+    from retriever.encoder import SpanScorer, TextEncoder
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -73,6 +73,46 @@ def tiny_encoder(tiny_encoder_folder: Path) -> TextEncoder:
     from retriever.encoder import TextEncoder
 
     return TextEncoder.load(str(tiny_encoder_folder), precision="float32", device="cpu")
+
+
+def write_tiny_reader(folder: Path, encoder: Path, *, seed: int = 0) -> Path:
+    """An untrained span scorer on a tiny encoder, seeded so that its scores differ, saved as trained ones are."""
+    import torch
+
+    from retriever.encoder.backbone import find_encoder
+    from retriever.encoder.encoder import load_span_encoder
+    from retriever.encoder.model import SpanReader
+    from retriever.encoder.reader_files import save_reader
+    from retriever.encoder.reading import ReadingConfig
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = find_encoder(str(encoder))
+    model = SpanReader(load_span_encoder(files), segments=True)
+    model.freeze_embeddings()
+    torch.manual_seed(seed)
+    for weights in (model.encoder.projection.weight, model.head.linear.weight):
+        torch.nn.init.normal_(weights, std=0.5)
+    reading = ReadingConfig(max_length=48, stride=10, question_tokens=12, context_tokens=6)
+    save_reader(model, files, reading, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_reader() -> Callable[..., Path]:
+    """Writes a tiny span scorer into a folder; see `write_tiny_reader`."""
+    return write_tiny_reader
+
+
+@pytest.fixture(scope="session")
+def tiny_reader_folder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Path) -> Path:
+    return write_tiny_reader(tmp_path_factory.mktemp("reader"), tiny_encoder_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_scorer(tiny_reader_folder: Path) -> SpanScorer:
+    from retriever.encoder import SpanScorer
+
+    return SpanScorer.load(str(tiny_reader_folder), precision="float32", device="cpu")
 
 
 @pytest.fixture

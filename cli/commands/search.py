@@ -58,6 +58,13 @@ def search(
             "is the answer.",
         ),
     ] = False,
+    reader: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What reads the passages: a folder that 'spanseek train reader' wrote, or the default.",
+        ),
+    ] = "default",
     json_output: JsonOption = False,
 ) -> None:
     """Answer a question with the exact words of your documents, and show the passages, each with its place.
@@ -68,9 +75,10 @@ def search(
     """
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise SpanseekError(f"--min-confidence is a probability from 0 to 1, not {min_confidence:g}")
-    from retriever import Retriever
+    from retriever import RerankConfig, Retriever
 
-    with Retriever.open(existing_index(index_dir)) as retriever:
+    config = RerankConfig(reader=reader)
+    with Retriever.open(existing_index(index_dir), rerank=config) as retriever:
 
         def ask(text: str) -> Response:
             response = retriever.respond(

@@ -86,16 +86,20 @@ class SpanEncoder(nn.Module):
         Returns:
             `Z (B, T, C)`.
         """
-        # Attention without a mask is about twice as fast on a CPU, and without padding there is nothing to mask.
-        padding = None if bool(mask.all()) else mask.long()
-        inputs = {} if segments is None else {"token_type_ids": segments}
-        output: Any = self.backbone(
-            input_ids=token_ids, attention_mask=padding, output_hidden_states=span_layer, **inputs
-        )
-        contextual: Tensor = output.last_hidden_state  # H (B, T, C)
-        if not span_layer:
-            return contextual
-        tokens: Tensor = output.hidden_states[0]  # E (B, T, C)
+        if span_layer:
+            return self.add_span_layer(*self.contextualise(token_ids, mask, segments=segments), mask)
+        contextual: Tensor = self._attend(token_ids, mask, segments, keep=False).last_hidden_state
+        return contextual
+
+    def contextualise(
+        self, token_ids: Tensor, mask: Tensor, *, segments: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The backbone's part: `H` and `E`, both `(B, T, C)`."""
+        output = self._attend(token_ids, mask, segments, keep=True)
+        return output.last_hidden_state, output.hidden_states[0]
+
+    def add_span_layer(self, contextual: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """What is added to it: from `H` and `E`, both `(B, T, C)`, to `Z (B, T, C)`."""
         parts = []
         if self.config.local:
             parts.append(self.local(contextual, mask))  # L (B, T, C)
@@ -103,6 +107,13 @@ class SpanEncoder(nn.Module):
             parts.append(tokens)
         projected: Tensor = self.projection(torch.cat(parts, dim=-1))  # [L ; E] (B, T, 2C) -> (B, T, C)
         return contextual + projected
+
+    def _attend(self, token_ids: Tensor, mask: Tensor, segments: Tensor | None, *, keep: bool) -> Any:
+        """The backbone's output; with every layer's if they are to be kept."""
+        # Attention without a mask is about twice as fast on a CPU, and without padding there is nothing to mask.
+        padding = None if bool(mask.all()) else mask.long()
+        inputs = {} if segments is None else {"token_type_ids": segments}
+        return self.backbone(input_ids=token_ids, attention_mask=padding, output_hidden_states=keep, **inputs)
 
     def pool(self, spans: Tensor, mask: Tensor) -> Tensor:
         """One vector a text, of length 1, in float32 whatever came in.

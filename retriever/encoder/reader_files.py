@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from retriever.encoder.model import SpanEncoderConfig, SpanReader
 from retriever.encoder.reading import ReadingConfig
 from retriever.encoder.shipped import shipped_folder
 from retriever.encoder.tokenizer import Tokenizer
-from retriever.errors import EncoderError
+from retriever.errors import EncoderError, IndexFormatError
 
 READER_SETTINGS = "reader.json"
 READER_WEIGHTS = "reader.safetensors"
@@ -80,14 +81,15 @@ def save_reader(model: SpanReader, files: EncoderFiles, reading: ReadingConfig, 
 
 def quantise(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """`(N, K)` float32 -> int8 `(N, K)` and float32 scales `(N, K / 64)`, symmetric about zero."""
-    groups = matrix.unflatten(1, (-1, _GROUP))  # (N, K / 64, 64)
+    groups = matrix.view(len(matrix), -1, _GROUP)  # (N, K / 64, 64)
     scale = groups.abs().amax(dim=2).clamp(min=torch.finfo(torch.float32).tiny) / 127
     return (groups / scale[..., None]).round().to(torch.int8).flatten(1), scale
 
 
 def dequantise(matrix: Tensor, scale: Tensor) -> Tensor:
     """What `quantise` was given, to half a step of its scale."""
-    return (matrix.float().unflatten(1, (-1, _GROUP)) * scale[..., None]).flatten(1)
+    rows, columns = matrix.shape
+    return (matrix.float().view(rows, -1, _GROUP) * scale[..., None]).view(rows, columns)
 
 
 def load_reader(
@@ -99,20 +101,18 @@ def load_reader(
         raise EncoderError(
             f"there is no span scorer at {name!r}: give a folder that 'spanseek train reader' wrote"
         )
-    text = (folder / READER_SETTINGS).read_text(encoding="utf-8")
-    settings = ReaderSettings.from_json(text)
+    text, settings, saved = _read(folder, name)
     files = find_encoder(settings.encoder)
     if files.fingerprint != settings.fingerprint:
         raise EncoderError(f"the span scorer at {name!r} was trained on another version of {files.name!r}")
-    encoder = load_span_encoder(files, SpanEncoderConfig(**settings.span))  # type: ignore[arg-type]
-    model = SpanReader(encoder, segments=settings.segments)
-    saved = load_file(folder / READER_WEIGHTS)
-    weights = {
-        key: dequantise(value, saved[key + _SCALE]) if key + _SCALE in saved else value
-        for key, value in saved.items()
-        if not key.endswith(_SCALE)
-    }
+    span, reading = _sizes(settings, name)
+    model = SpanReader(load_span_encoder(files, span), segments=settings.segments)
     try:
+        weights = {
+            key: dequantise(value, saved[key + _SCALE]) if key + _SCALE in saved else value
+            for key, value in saved.items()
+            if not key.endswith(_SCALE)
+        }
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise EncoderError(
@@ -129,4 +129,26 @@ def load_reader(
     bfloat16 = precision == "bfloat16" or (precision == "auto" and computes_bfloat16(where))
     model.to(device=where, dtype=torch.bfloat16 if bfloat16 else torch.float32).eval()
     digest = hashlib.sha256(text.encode() + (folder / READER_WEIGHTS).read_bytes()).hexdigest()
-    return model, Tokenizer.from_folder(files.folder), ReadingConfig(**settings.reading), digest, folder  # type: ignore[arg-type]
+    return model, Tokenizer.from_folder(files.folder), reading, digest, folder
+
+
+def _read(folder: Path, name: str) -> tuple[str, ReaderSettings, dict[str, Tensor]]:
+    """The settings as they are written and as they are meant, and the tensors."""
+    try:
+        text = (folder / READER_SETTINGS).read_text(encoding="utf-8")
+        return text, ReaderSettings.from_json(text), load_file(folder / READER_WEIGHTS)
+    except (OSError, ValueError, TypeError, SafetensorError, IndexFormatError) as error:
+        raise _damaged(name, error) from error
+
+
+def _sizes(settings: ReaderSettings, name: str) -> tuple[SpanEncoderConfig, ReadingConfig]:
+    try:
+        return SpanEncoderConfig(**settings.span), ReadingConfig(**settings.reading)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> EncoderError:
+    return EncoderError(
+        f"the span scorer at {name!r} is damaged, or of another version of spanseek: {str(error).splitlines()[0]}"
+    )

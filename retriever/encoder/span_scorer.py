@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from retriever.encoder.reader_files import load_reader
 from retriever.encoder.reading import PairLayout, ReadingConfig, Window
 from retriever.encoder.spans import Scores, SpanScores, best_spans, normalise
 from retriever.encoder.tokenizer import Tokenizer
+from retriever.errors import EncoderError
 from retriever.types import Passage
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
@@ -65,6 +67,10 @@ class SpanScorer:
         self._model = model
         self._tokenizer = tokenizer
         self._device = next(model.parameters()).device
+        if self._device.type not in _BATCH_TOKENS:
+            raise EncoderError(
+                f"device {str(self._device)!r} isn't supported: one of {', '.join(_BATCH_TOKENS)}"
+            )
         special = tokenizer.special
         self._layout = PairLayout(special.before[0], special.after[-1], reading)
         self._lock = threading.Lock()
@@ -108,7 +114,10 @@ class SpanScorer:
             for (number, window), row in zip(batch, logits, strict=True):
                 inside = row[window.begin : len(window.ids) - 1] - row[0]
                 relative[number].append((window, inside))
-        return [normalise(offsets, windows) for (_, offsets), windows in zip(texts, relative, strict=True)]
+        places = [
+            _with_marks(passage.text, offsets) for passage, (_, offsets) in zip(passages, texts, strict=True)
+        ]
+        return [normalise(offsets, windows) for offsets, windows in zip(places, relative, strict=True)]
 
     def read_many(self, rows: Sequence[tuple[str, str, str]]) -> list[SpanReading]:
         """The best span for each `(question, passage, context)`."""
@@ -142,6 +151,19 @@ class SpanScorer:
         with self._lock, torch.inference_mode():
             logits: Scores = self._model(*tensors).float().cpu().numpy()
         return logits
+
+
+def _with_marks(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Each token's place with the combining marks after it: tokenizers that strip accents leave those out."""
+    if text.isascii():
+        return offsets
+    whole = []
+    for i, (start, end) in enumerate(offsets):
+        limit = offsets[i + 1][0] if i + 1 < len(offsets) else len(text)
+        while end < limit and unicodedata.category(text[end]).startswith("M"):
+            end += 1
+        whole.append((start, end))
+    return whole
 
 
 def _batches(rows: Sequence[tuple[int, Window]], most_tokens: int) -> Iterator[list[tuple[int, Window]]]:

@@ -318,6 +318,14 @@ class Snapshot:
             pages=_anchors(row[7]),
         )
 
+    def texts(self) -> Iterator[str]:
+        """The text of every chunk, by id."""
+        rows = self._db.execute(
+            'SELECT substr(d.text, c.start + 1, c."end" - c.start)'
+            " FROM chunks c JOIN documents d ON d.key = c.document ORDER BY c.id"
+        )
+        yield from (row[0] for row in rows)
+
     def document_ids(self) -> list[str]:
         """Ids of all documents, sorted."""
         return [row[0] for row in self._db.execute("SELECT id FROM documents ORDER BY id")]

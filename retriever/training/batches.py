@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from retriever.encoder.reading import PairLayout, Window
-from retriever.training.examples import Example, ExampleSet, Ids
+from retriever.encoder.tokenizer import Tokenizer
+from retriever.training.examples import Example, ExampleSet, Ids, tokens_of
+from retriever.training.keywords import as_keywords
+from retriever.training.rows import RowQuestion, make_row_question
 from retriever.training.unanswerable import Entities, change_question, without_answer
 
+_FEW = 20
+"""Names that are too few to make tables of."""
 _NOTHING: Ids = np.empty(0, dtype=np.int64)
 
 
@@ -27,6 +32,8 @@ class Mixture:
         hard: A passage that the search ranks high and that doesn't answer.
         changed: The question changed so that its passage doesn't answer.
         removed: The passage without the sentence that answers.
+        keywords: The question is asked in keywords instead.
+        rows: A question about a made-up table.
         title: The document's title is read too.
         most_tokens: A longer passage is cut, at random around the answer.
     """
@@ -34,6 +41,8 @@ class Mixture:
     hard: float = 0.45
     changed: float = 0.2
     removed: float = 0.1
+    keywords: float = 0.1
+    rows: float = 0.1
     title: float = 0.5
     most_tokens: int = 220
 
@@ -54,7 +63,7 @@ class Epochs:
         examples: What is trained on.
         negatives: For an example (its place in the list), passages that the search ranks high and that don't answer.
         layout: How question and passage are put together.
-        encode: Token ids of a text.
+        tokenizer: The encoder's.
         mixture: What stands beside each answerable question.
         seed: Everything is drawn from it.
     """
@@ -64,33 +73,43 @@ class Epochs:
         data: ExampleSet,
         negatives: Mapping[int, Sequence[int]],
         layout: PairLayout,
-        encode: Callable[[list[str]], list[Ids]],
+        tokenizer: Tokenizer,
         mixture: Mixture,
         seed: int,
     ) -> None:
         self._data = data
         self._negatives = negatives
         self._layout = layout
-        self._encode = encode
+        self._tokenizer = tokenizer
+        self._encode = tokenizer.ids
         self._mixture = mixture
         self._seed = seed
         texts: dict[str, dict[int, None]] = defaultdict(dict)
         for example in data.examples:
             texts[example.group][example.passage] = None
         self._entities = {
-            group: Entities(data.passages[passage].text for passage in passages)
+            group: Entities([data.passages[passage].text for passage in passages])
             for group, passages in texts.items()
         }
+        self._names = sorted({name for entities in self._entities.values() for name in entities.names})
 
     def items(self, epoch: int) -> list[Item]:
         """All items of one epoch, in no particular order."""
         rng = random.Random(f"{self._seed}/{epoch}")  # noqa: S311 - nothing secret
         items: list[Item] = []
         changed: list[tuple[Example, str]] = []
+        terse: list[tuple[Example, str]] = []
+        rows: list[RowQuestion] = []
         for i, example in enumerate(self._data.examples):
-            items.append(self._item(example, example.question_ids, example.span, rng))
+            words = as_keywords(example.question, rng) if rng.random() < self._mixture.keywords else None
+            if words is None:
+                items.append(self._item(example, example.question_ids, example.span, rng))
+            else:
+                terse.append((example, words))
             if example.span is None:
                 continue
+            if len(self._names) >= _FEW and rng.random() < self._mixture.rows:
+                rows.append(make_row_question(self._names, rng))
             if self._negatives.get(i) and rng.random() < self._mixture.hard:
                 items.append(self._hard(example, self._negatives[i], rng))
             if rng.random() < self._mixture.removed:
@@ -107,6 +126,24 @@ class Epochs:
             self._item(example, question, example.span, rng, answered=False)
             for (example, _), question in zip(changed, ids, strict=True)
         ]
+        ids = self._encode([words for _, words in terse])
+        items += [
+            self._item(example, question, example.span, rng)
+            for (example, _), question in zip(terse, ids, strict=True)
+        ]
+        return items + self._rows(rows)
+
+    def _rows(self, rows: Sequence[RowQuestion]) -> list[Item]:
+        questions = self._tokenizer.ids([row.question for row in rows])
+        texts = self._tokenizer.encode([row.text for row in rows])
+        items = []
+        for row, question, (ids, offsets) in zip(rows, questions, texts, strict=True):
+            window = self._layout.crop(question, _NOTHING, ids, 0, len(ids))
+            span = tokens_of(offsets, row.start, row.end) if row.end else None
+            if span is not None and window.begin + span[1] < len(window.ids) - 1:
+                items.append(Item(window, window.begin + span[0], window.begin + span[1]))
+            elif span is None:
+                items.append(Item(window, 0, 0))
         return items
 
     def _title(self, example: Example, rng: random.Random) -> Ids:
@@ -126,7 +163,8 @@ class Epochs:
         most = self._mixture.most_tokens
         first = 0
         if len(ids) > most:
-            low, high = (0, len(ids) - most) if span is None else (span[1] + 1 - most, span[0])
+            # an answer longer than that is cut as well
+            low, high = (0, len(ids) - most) if span is None else sorted((span[1] + 1 - most, span[0]))
             first = rng.randint(min(max(0, low), len(ids) - most), max(0, min(high, len(ids) - most)))
         window = self._layout.crop(question, self._title(example, rng), ids, first, first + most)
         if span is None or not answered:

@@ -38,7 +38,8 @@ class Example:
         passage: Which passage, as a number in the set's list.
         span: First and last token of the answer; `None` where the passage doesn't answer.
         answers: Texts that would be right, for telling whether another passage holds one.
-        group: What it shares with questions of the same document; a group is held back whole.
+        group: What it shares with questions of the same document.
+        held_back: Whether it is only measured, not trained on.
     """
 
     question: str
@@ -48,6 +49,7 @@ class Example:
     span: tuple[int, int] | None
     answers: tuple[str, ...]
     group: str
+    held_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,22 @@ class ExampleSet:
     examples: list[Example]
 
 
-def tokenize(questions: Sequence[GradedQuestion], tokenizer: Tokenizer) -> ExampleSet:
-    """Graded questions as examples; a span that no token stands for is left out."""
-    contexts = list(dict.fromkeys(question.context for question in questions))
+def tokenize(
+    questions: Sequence[GradedQuestion],
+    tokenizer: Tokenizer,
+    others: Sequence[str] = (),
+    *,
+    held_back: float = 0.0,
+) -> ExampleSet:
+    """Graded questions as examples; a span that no token stands for is left out.
+
+    Args:
+        questions: What to learn from.
+        tokenizer: The encoder's.
+        others: Passages that no question is about, to be hard negatives.
+        held_back: Share of the documents whose questions are marked as held back.
+    """
+    contexts = list(dict.fromkeys([*(question.context for question in questions), *others]))
     number = {context: i for i, context in enumerate(contexts)}
     passages: list[PassageTokens] = []
     places: list[list[tuple[int, int]]] = []
@@ -74,15 +89,15 @@ def tokenize(questions: Sequence[GradedQuestion], tokenizer: Tokenizer) -> Examp
     titles = list(dict.fromkeys(question.title for question in questions))
     title_ids = dict(zip(titles, tokenizer.ids(titles), strict=True))
     examples = []
-    for question, ids in zip(questions, question_ids, strict=True):
+    held = hold_back(questions, held_back)
+    for question, ids, is_held in zip(questions, question_ids, held, strict=True):
         passage = number[question.context]
         span = None
         if question.answers:
             answer = question.answers[0]
-            span = _tokens_of(places[passage], answer.start, answer.end)
+            span = tokens_of(places[passage], answer.start, answer.end)
             if span is None:
                 continue
-        group = question.title or question.context
         examples.append(
             Example(
                 question.question,
@@ -91,27 +106,29 @@ def tokenize(questions: Sequence[GradedQuestion], tokenizer: Tokenizer) -> Examp
                 passage,
                 span,
                 question.accepted,
-                group,
+                group_of(question),
+                is_held,
             )
         )
     return ExampleSet(passages, examples)
 
 
-def hold_back(examples: Sequence[Example], share: float) -> list[bool]:
-    """Which examples are held back: about `share` of the groups, whole, and always the same ones.
+def hold_back(questions: Sequence[GradedQuestion], share: float) -> list[bool]:
+    """Which questions are held back: about `share` of the documents, whole, and always the same ones.
 
-    A set of one group has its passages split instead.
+    Where all are of one document, its passages are split instead.
     """
-    by_group = len({example.group for example in examples}) > 1
-
-    def held(example: Example) -> bool:
-        name = example.group if by_group else str(example.passage)
-        return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 16**8
-
-    return [held(example) for example in examples]
+    by_title = len({group_of(question) for question in questions}) > 1
+    names = [group_of(question) if by_title else question.context for question in questions]
+    return [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 16**8 for name in names]
 
 
-def _tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
+def group_of(question: GradedQuestion) -> str:
+    """What it shares with the other questions about its document."""
+    return question.title or question.context
+
+
+def tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
     """First and last token that lie in code points `start ... end - 1`, at least in part."""
     first = bisect_right(offsets, start, key=lambda offset: offset[1])
     last = bisect_left(offsets, end, key=lambda offset: offset[0]) - 1

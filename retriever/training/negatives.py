@@ -7,8 +7,10 @@ on hard negatives; Clark and Gardner, 2018, on scores that are comparable betwee
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from retriever.training.examples import ExampleSet
 
@@ -55,6 +57,35 @@ def mine(
         if progress is not None:
             progress(begin + len(block), len(asked))
     return negatives
+
+
+def mine_once(
+    data: ExampleSet,
+    out: Path,
+    search: Callable[[Sequence[str]], SearchMany],
+    report: Callable[[str], None],
+) -> dict[int, tuple[int, ...]]:
+    """`mine`, kept in the folder `out` for a run that goes on.
+
+    Args:
+        data: Examples and their passages.
+        out: Where the checkpoint lies, too.
+        search: Given passages, a search over them.
+        report: Takes lines for the user.
+    """
+    kept = out / "negatives.json"
+    if kept.exists():
+        rows = json.loads(kept.read_text(encoding="utf-8"))
+        if rows["examples"] == len(data.examples) and rows["passages"] == len(data.passages):
+            return {int(i): tuple(found) for i, found in rows["negatives"].items()}
+    found = mine(
+        data,
+        search([passage.text for passage in data.passages]),
+        progress=lambda done, total: report(f"hard negatives: {done:,} of {total:,} questions"),
+    )
+    rows = {"examples": len(data.examples), "passages": len(data.passages), "negatives": found}
+    kept.write_text(json.dumps(rows), encoding="utf-8")
+    return found
 
 
 def _flat(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,9 @@ from retriever.encoder.spans import LONGEST_ANSWER
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.evaluation.questions import GradedQuestion
 from retriever.training.batches import Epochs, Item, Mixture, plan
-from retriever.training.examples import ExampleSet, hold_back, tokenize
+from retriever.training.examples import ExampleSet, tokenize
 from retriever.training.loop import Loop, Report, TrainingConfig
-from retriever.training.negatives import SearchMany, mine
+from retriever.training.negatives import SearchMany, mine_once
 
 
 class ReaderTask:
@@ -120,6 +119,7 @@ def train_reader(
     questions: Sequence[GradedQuestion],
     out: Path,
     *,
+    others: Sequence[str] = (),
     encoder: str = DEFAULT_ENCODER,
     search: Callable[[Sequence[str]], SearchMany] | None = None,
     config: TrainingConfig | None = None,
@@ -134,6 +134,7 @@ def train_reader(
     Args:
         questions: What to learn from.
         out: A folder; made if it isn't there.
+        others: Passages that no question is about, to be hard negatives.
         encoder: Whose weights to begin with.
         search: Given passages, a search over them, for hard negatives; `None`: train without.
         config: How long and how fast.
@@ -153,10 +154,10 @@ def train_reader(
     tokenizer = Tokenizer.from_folder(files.folder)
     special = tokenizer.special
     layout = PairLayout(special.before[0], special.after[-1], ReadingConfig())
-    data = tokenize(questions, tokenizer)
+    data = tokenize(questions, tokenizer, others, held_back=held_back)
     report(f"{len(data.examples):,} questions on {len(data.passages):,} passages")
-    negatives = _negatives(data, out, search, report) if search is not None else {}
-    learned, held = split(data, negatives, held_back)
+    negatives = mine_once(data, out, search, report) if search is not None else {}
+    learned, held = split(data, negatives)
     torch.manual_seed(config.seed)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     base = load_span_encoder(files, span or files.config, written_out=where.type == "cpu")
@@ -164,8 +165,8 @@ def train_reader(
     model.freeze_embeddings()
     task = ReaderTask(
         model,
-        Epochs(*learned, layout, tokenizer.ids, mixture, config.seed),
-        _sample(Epochs(*held, layout, tokenizer.ids, mixture, config.seed).items(0)),
+        Epochs(*learned, layout, tokenizer, mixture, config.seed),
+        _sample(Epochs(*held, layout, tokenizer, mixture, config.seed).items(0)),
         config,
         padding=special.padding,
         bfloat16=computes_bfloat16(where),
@@ -178,36 +179,16 @@ def train_reader(
 
 
 def split(
-    data: ExampleSet, negatives: Mapping[int, Sequence[int]], share: float
+    data: ExampleSet, negatives: Mapping[int, Sequence[int]]
 ) -> tuple[tuple[ExampleSet, dict[int, Sequence[int]]], tuple[ExampleSet, dict[int, Sequence[int]]]]:
     """What is trained on and what is held back, each with its negatives, numbered anew."""
-    held = hold_back(data.examples, share)
 
     def part(wanted: bool) -> tuple[ExampleSet, dict[int, Sequence[int]]]:
-        chosen = [i for i, is_held in enumerate(held) if is_held is wanted]
+        chosen = [i for i, example in enumerate(data.examples) if example.held_back is wanted]
         examples = ExampleSet(data.passages, [data.examples[i] for i in chosen])
         return examples, {new: negatives[i] for new, i in enumerate(chosen) if i in negatives}
 
     return part(False), part(True)
-
-
-def _negatives(
-    data: ExampleSet, out: Path, search: Callable[[Sequence[str]], SearchMany], report: Report
-) -> dict[int, tuple[int, ...]]:
-    """Mined once, and kept beside the checkpoint."""
-    kept = out / "negatives.json"
-    if kept.exists():
-        rows = json.loads(kept.read_text(encoding="utf-8"))
-        if rows["examples"] == len(data.examples) and rows["passages"] == len(data.passages):
-            return {int(i): tuple(found) for i, found in rows["negatives"].items()}
-    found = mine(
-        data,
-        search([passage.text for passage in data.passages]),
-        progress=lambda done, total: report(f"hard negatives: {done:,} of {total:,} questions"),
-    )
-    rows = {"examples": len(data.examples), "passages": len(data.passages), "negatives": found}
-    kept.write_text(json.dumps(rows), encoding="utf-8")
-    return found
 
 
 def _best(logits: Tensor, *, answer: bool = False) -> Tensor:

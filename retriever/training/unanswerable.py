@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -44,7 +44,8 @@ _AUXILIARY = re.compile(
 _WORD = re.compile(r"[A-Za-z]+")
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
 _NUMBER = re.compile(r"\b\d[\d,.]*\d\b|\b\d\b")
-_NAME = re.compile(r"\b[A-Z][\w'.-]*(?: (?:of |the |de )?[A-Z][\w'.-]*)*")
+_PART = r"[A-Z](?:[\w'-]|\.(?=\w))*"
+_NAME = re.compile(rf"\b{_PART}(?: (?:of |the |de )?{_PART})*")
 _KINDS = (("year", _YEAR), ("number", _NUMBER), ("name", _NAME))
 _QUESTION_WORDS = frozenset(
     "what who whom whose when where which why how in on at of for from to by with the a an is are was were did does do "
@@ -55,11 +56,16 @@ _QUESTION_WORDS = frozenset(
 class Entities:
     """Years, numbers and names that a document's passages hold, to swap with."""
 
-    def __init__(self, passages: Iterable[str]) -> None:
+    def __init__(self, passages: Sequence[str]) -> None:
         self._of_kind: dict[str, list[str]] = {kind: [] for kind, _ in _KINDS}
         for kind, pattern in _KINDS:
             found = dict.fromkeys(match.group() for text in passages for match in pattern.finditer(text))
             self._of_kind[kind] = [name for name in found if name.lower() not in _QUESTION_WORDS]
+
+    @property
+    def names(self) -> list[str]:
+        """Those of several letters and at most four words."""
+        return [name for name in self._of_kind["name"] if len(name) > 3 and len(name.split()) <= 4]
 
     def other(self, kind: str, than: str, answers: Sequence[str], rng: random.Random) -> str | None:
         """Something of one kind that is neither `than` nor part of an answer."""

@@ -1,0 +1,209 @@
+"""`spanseek train`: teach the span scorer or the encoder, on public sets or on questions of one's own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.commands.train_corpus import index_passages, passages_of, searching
+from cli.terminal import notice
+from retriever.errors import SpanseekError
+
+if TYPE_CHECKING:
+    from retriever.evaluation import GradedQuestion
+
+train_app = typer.Typer(
+    help="Train the models, on public sets or on your own questions.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+_DataOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="Questions to learn from: .json in SQuAD's layout, or .jsonl rows with question, context, answers; with "
+        "--index also rows with question and answers alone. Also .gz; may be repeated.",
+    ),
+]
+_OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Where the result and its checkpoints go; a run that was stopped goes on from there.",
+    ),
+]
+_IndexOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--index",
+        metavar="DIR",
+        help="An index: rows without context are about its documents, and its passages are hard negatives.",
+    ),
+]
+_EncoderOption = Annotated[
+    str, typer.Option("--encoder", metavar="NAME", help="What to begin with: a name or a folder.")
+]
+_EpochsOption = Annotated[
+    float, typer.Option("--epochs", min=0.0, help="How often everything is read; may be a fraction.")
+]
+_RateOption = Annotated[
+    float, typer.Option("--learning-rate", min=0.0, help="Of the pretrained weights; new ones learn faster.")
+]
+_SeedOption = Annotated[int, typer.Option("--seed", help="Everything random is drawn from it.")]
+_NegativesOption = Annotated[
+    bool,
+    typer.Option(
+        "--negatives/--no-negatives",
+        help="Learn from passages, too, that the search ranks high but that don't answer.",
+    ),
+]
+_DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="cpu or cuda. Default: the GPU where there is one."),
+]
+
+
+@train_app.callback()
+def _group() -> None:
+    """Train the models, on public sets or on your own questions."""
+
+
+@train_app.command()
+def reader(
+    data: _DataOption,
+    out: _OutOption,
+    index_dir: _IndexOption = None,
+    encoder: _EncoderOption = "default",
+    epochs: _EpochsOption = 1.0,
+    learning_rate: _RateOption = 1.5e-4,
+    seed: _SeedOption = 1,
+    negatives: _NegativesOption = True,
+    window: Annotated[int, typer.Option(min=1, help="Tokens that local attention sees on either side.")] = 8,
+    local: Annotated[
+        bool,
+        typer.Option("--local/--no-local", help="Local attention; without it, to measure what it brings."),
+    ] = True,
+    concatenation: Annotated[
+        bool,
+        typer.Option(
+            "--concatenation/--no-concatenation",
+            help="Concatenation with the token representations, likewise.",
+        ),
+    ] = True,
+    confidence_questions: Annotated[
+        int,
+        typer.Option(min=0, help="So many held-back questions are asked to fit confidences; 0 leaves them."),
+    ] = 1500,
+    device: _DeviceOption = None,
+) -> None:
+    """Train the span scorer: it reads passages for the words that answer, or says that there are none.
+
+    Example: [bold]spanseek train reader --data squad/train-v1.1.json --out reader/[/bold]
+    """
+    from retriever.encoder.backbone import find_encoder
+    from retriever.encoder.model import SpanEncoderConfig
+    from retriever.training.loop import TrainingConfig
+    from retriever.training.reader import train_reader
+
+    questions, others = _questions(data, index_dir)
+    heads = find_encoder(encoder).config.local_heads
+    corpus = out / "passages.index"
+    train_reader(
+        questions,
+        out,
+        others=others,
+        encoder=encoder,
+        search=searching(corpus, encoder) if negatives else None,
+        config=TrainingConfig(
+            seed=seed,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            new_learning_rate=max(5e-4, learning_rate),
+        ),
+        span=SpanEncoderConfig(window=window, local_heads=heads, local=local, concatenation=concatenation),
+        device=device,
+        report=_report,
+    )
+    if confidence_questions:
+        contexts = list(dict.fromkeys([*(question.context for question in questions), *others]))
+        index_passages(contexts, corpus, encoder)
+        _fit_confidence(questions, contexts, corpus, out, confidence_questions)
+    notice(f"done: spanseek search QUESTION --reader {out}")
+
+
+def _questions(files: list[Path], index_dir: Path | None) -> tuple[list[GradedQuestion], list[str]]:
+    """All questions, each once, and the other passages of the index that they may be about."""
+    from retriever import Retriever
+    from retriever.evaluation import load_questions
+    from retriever.training.own import is_own, load_own, locate
+
+    found: dict[tuple[str, str], GradedQuestion] = {}
+    others: list[str] = []
+    own = [path for path in files if is_own(path)]
+    if own and index_dir is None:
+        raise SpanseekError(
+            f"{own[0]}: its rows have no context: name the index that they are about with --index"
+        )
+    for path in files:
+        if path not in own:
+            for question in load_questions(path):
+                found.setdefault((question.question, question.context), question)
+    if index_dir is not None:
+        with Retriever.open(index_dir) as retriever:
+            others = passages_of(retriever)
+            for path in own:
+                located, lost = locate(retriever, load_own(path))
+                for question in located:
+                    found.setdefault((question.question, question.context), question)
+                if lost:
+                    notice(
+                        f"{path}: {len(lost)} questions left out: no passage that the search finds for them holds "
+                        f"their answer, such as {lost[0].question!r}"
+                    )
+    if not found:
+        raise SpanseekError("there are no questions to learn from: give --data with rows that have answers")
+    return list(found.values()), others
+
+
+def _fit_confidence(
+    questions: list[GradedQuestion], contexts: list[str], corpus: Path, out: Path, most: int
+) -> None:
+    """Asks held-back questions of the passages, and writes what makes confidences of what is found."""
+    import random
+
+    from retriever import RerankConfig, Retriever
+    from retriever.rerank import CONFIDENCE
+    from retriever.training.confidence import ask, fit
+    from retriever.training.examples import hold_back
+
+    held = hold_back(questions, 0.05)
+    chosen = [question for question, is_held in zip(questions, held, strict=True) if is_held]
+    rng = random.Random(0)  # noqa: S311 - nothing secret
+    chosen = rng.sample(chosen, min(most, len(chosen)))
+    number = {context: str(i) for i, context in enumerate(contexts)}
+    asked = []
+    with Retriever.open(corpus, rerank=RerankConfig(reader=str(out))) as retriever:
+        for done, question in enumerate(chosen, start=1):
+            evidence = retriever.evidence(question.question)
+            gold = number[question.context]
+            asked.append(ask(question, evidence, gold=gold, answerable=bool(question.answers)))
+            if question.answers and rng.random() < 1 / 3:
+                asked.append(ask(question, evidence, gold=gold, answerable=False))
+            if done % 100 == 0:
+                _report(f"confidence: {done:,} of {len(chosen):,} held-back questions asked")
+    try:
+        model = fit(asked)
+    except SpanseekError as error:
+        notice(f"confidences are the model's own: {error}")
+        return
+    (out / CONFIDENCE).write_text(model.to_json() + "\n", encoding="utf-8")
+
+
+def _report(line: str) -> None:
+    notice(f"{time.strftime('%H:%M:%S')}  {line}")

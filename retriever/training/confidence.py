@@ -1,0 +1,161 @@
+"""Fits what an answer's confidence is computed with, and how much reading may reorder passages.
+
+The questions are held-back ones: the span scorer, which is very sure of what it was trained on, has not seen them.
+Each is asked of an index as a user would. A part of them is asked as if the passages that answer weren't there, so
+that the model also meets questions to which the honest answer is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.errors import SpanseekError
+from retriever.evaluation.questions import GradedQuestion
+from retriever.evaluation.spans import score_span
+from retriever.rerank import FEATURES, ConfidenceModel, Evidence, Features, distinct, features
+
+Find = Callable[[str], Sequence[Evidence]]
+"""A question to the evidence in its candidates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question's evidence, and what of it is right.
+
+    Attributes:
+        features: `(N, len(FEATURES))`, of its spans, without overlaps.
+        right: `(N,)`, whether each span's text is an accepted answer.
+        fused: `(P,)`, of each passage that was read.
+        margins: `(P,)`, of each one's best span.
+        gold: `(P,)`, whether it is the passage that the question is about.
+        answerable: Whether the passages that answer were left among the candidates.
+    """
+
+    features: Features
+    right: NDArray[np.bool_]
+    fused: Features
+    margins: Features
+    gold: NDArray[np.bool_]
+    answerable: bool
+
+
+def ask(
+    question: GradedQuestion, evidence: Sequence[Evidence], *, gold: str, answerable: bool = True
+) -> Asked:
+    """What one question brought.
+
+    Args:
+        question: With its accepted answers.
+        evidence: From all candidates that were read.
+        gold: Id of the document that the question is about.
+        answerable: False takes out every passage in which an accepted answer stands.
+    """
+    if not answerable:
+        accepted = [answer.casefold() for answer in question.accepted]
+        evidence = [item for item in evidence if not any(a in item.passage.text.casefold() for a in accepted)]
+    spans = distinct(evidence)
+    best: dict[tuple[int, ...], Evidence] = {}
+    for item in evidence:
+        known = best.get(item.candidate.chunks)
+        if known is None or item.margin > known.margin:
+            best[item.candidate.chunks] = item
+    right = [answerable and score_span(item.text, question.accepted).exact == 1 for item in spans]
+    return Asked(
+        features=features(spans),
+        right=np.array(right, dtype=np.bool_),
+        fused=np.array([item.candidate.scores.fused for item in best.values()]),
+        margins=np.array([item.margin for item in best.values()]),
+        gold=np.array([item.passage.document_id == gold for item in best.values()], dtype=np.bool_),
+        answerable=answerable,
+    )
+
+
+def fit(asked: Sequence[Asked]) -> ConfidenceModel:
+    """The model that fits best.
+
+    A first logistic regression over all spans says which span to put first. The second, over first spans alone, says
+    how likely those are right: choosing the best of many makes the first one's probabilities too high.
+
+    Raises:
+        SpanseekError: scikit-learn is not installed, or the questions are too few.
+    """
+    regression = _logistic_regression()
+    useful = [one for one in asked if len(one.right)]
+    if sum(int(one.right.any()) for one in useful) < 20:
+        raise SpanseekError("fewer than 20 held-back questions were answered: give more data")
+    x = np.concatenate([one.features for one in useful])
+    y = np.concatenate([one.right for one in useful])
+    if y.all():
+        raise _one_sided()
+    spans = regression().fit(x, y)
+    first = [int(spans.decision_function(one.features).argmax()) for one in useful]
+    firsts = np.array([one.features[i] for one, i in zip(useful, first, strict=True)])
+    truths = np.array([one.right[i] for one, i in zip(useful, first, strict=True)])
+    if truths.all() or not truths.any():
+        raise _one_sided()
+    best = regression().fit(firsts, truths)
+    model = ConfidenceModel(
+        weights=_named(spans.coef_[0]),
+        bias=float(spans.intercept_[0]),
+        first_weights=_named(best.coef_[0]),
+        first_bias=float(best.intercept_[0]),
+    )
+    confidences = best.predict_proba(firsts)[:, 1]
+    model = replace(model, threshold=_threshold(confidences, useful))
+    return _fit_order(model, [one for one in useful if one.answerable])
+
+
+def _one_sided() -> SpanseekError:
+    return SpanseekError("the held-back questions were all answered right, or all wrong: give more data")
+
+
+def _named(weights: Features) -> dict[str, float]:
+    return dict(zip(FEATURES, map(float, weights), strict=True))
+
+
+def _threshold(confidences: Features, asked: Sequence[Asked]) -> float:
+    """Where answerable and unanswerable questions are told apart best, both counting alike."""
+    answerable = np.array([one.answerable for one in asked])
+    if answerable.all():
+        return 0.5
+    levels = np.linspace(0.05, 0.95, 91)
+    accuracy = [
+        ((confidences[answerable] >= level).mean() + (confidences[~answerable] < level).mean()) / 2
+        for level in levels
+    ]
+    return round(float(levels[int(np.argmax(accuracy))]), 3)
+
+
+def _fit_order(model: ConfidenceModel, asked: Sequence[Asked]) -> ConfidenceModel:
+    """Weight, bias and slope of a passage's gain with the best mean reciprocal rank of the gold passage."""
+    with_gold = [one for one in asked if one.gold.any()]
+    if not with_gold:
+        return model
+    best, best_score = model, -1.0
+    for slope in (0.25, 0.5, 1.0):
+        for bias in (-4.0, -2.0, 0.0, 2.0):
+            for weight in (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0):
+                tried = replace(model, passage_weight=weight, passage_bias=bias, passage_slope=slope)
+                score = float(np.mean([_reciprocal_rank(one, tried) for one in with_gold]))
+                if score > best_score + 1e-4:
+                    best, best_score = tried, score
+    return best
+
+
+def _reciprocal_rank(one: Asked, model: ConfidenceModel) -> float:
+    scores = one.fused + np.array([model.gain(margin) for margin in one.margins])
+    gold = scores[one.gold].max()
+    return 1.0 / (1 + int((scores[~one.gold] > gold).sum()))
+
+
+def _logistic_regression() -> Any:
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise SpanseekError("fitting needs scikit-learn: pip install 'spanseek[train]'") from error
+    return lambda: LogisticRegression(C=1.0, max_iter=2000)
