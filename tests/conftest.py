@@ -87,9 +87,9 @@ def write_tiny_reader(folder: Path, encoder: Path, *, seed: int = 0) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     files = find_encoder(str(encoder))
+    torch.manual_seed(seed)
     model = SpanReader(load_span_encoder(files), segments=True)
     model.freeze_embeddings()
-    torch.manual_seed(seed)
     for weights in (model.encoder.projection.weight, model.head.linear.weight):
         torch.nn.init.normal_(weights, std=0.5)
     reading = ReadingConfig(max_length=48, stride=10, question_tokens=12, context_tokens=6)

@@ -37,6 +37,15 @@ _QuestionsArgument = Annotated[
         help="A .json file in SQuAD's layout (1.1 or 2.0), or .jsonl rows with question, context, answers; also .gz.",
     ),
 ]
+_EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="What embeds: a folder that 'spanseek train encoder' wrote or any other model folder, or a name on the "
+        "hub. Default: the kept index's own, or the one that comes with spanseek.",
+    ),
+]
 _TitlesOption = Annotated[
     bool, typer.Option("--titles", help="Show titles too; published figures are without them.")
 ]
@@ -63,17 +72,24 @@ def retrieval(
     ] = False,
     limit: _LimitOption = None,
     index_dir: _IndexOption = None,
+    encoder: _EncoderOption = None,
     dense_weight: Annotated[
         float | None,
         typer.Option(
             min=0.0, max=1.0, help="Weight of the dense side in the fused score: 1 dense only, 0 words only."
         ),
     ] = None,
+    rerank: Annotated[
+        bool,
+        typer.Option(
+            "--rerank", help="Read the best candidates, and order them by whether they answer, too."
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Index a corpus, ask its queries, and compare what is found with what should be.
 
-    Example: [bold]spanseek eval retrieval scifact/ --json[/bold]
+    Example: [bold]spanseek eval retrieval scifact/ --encoder my-encoder/ --rerank --json[/bold]
     """
     from retriever import SearchConfig
     from retriever.evaluation import evaluate_retrieval, load_retrieval
@@ -83,13 +99,18 @@ def retrieval(
     config = SearchConfig(dense_weight=default.dense_weight if dense_weight is None else dense_weight)
     with (
         indexed(
-            loaded.documents, index_dir, name=loaded.name, titles=not passages, config=config
+            loaded.documents,
+            index_dir,
+            name=loaded.name,
+            titles=not passages,
+            encoder=encoder,
+            config=config,
         ) as retriever,
         question_bar() as progress,
     ):
 
         def search(query: str, depth: int) -> list[tuple[str, float]]:
-            hits = retriever.search(query, depth, per_document=1)
+            hits = retriever.search(query, depth, per_document=1, rerank=rerank)
             best: dict[str, float] = {}
             for hit in hits:
                 best.setdefault(hit.document_id, hit.score)
@@ -139,6 +160,10 @@ def answers(
     file: _QuestionsArgument,
     limit: _LimitOption = None,
     index_dir: _IndexOption = None,
+    encoder: _EncoderOption = None,
+    reader: Annotated[
+        str, typer.Option("--reader", metavar="NAME", help="The span scorer: a name or a folder.")
+    ] = "default",
     titles: _TitlesOption = False,
     plot: Annotated[
         Path | None,
@@ -150,8 +175,9 @@ def answers(
 ) -> None:
     """Index all passages of a set, ask its questions of the whole, and score the best answer and its confidence.
 
-    Example: [bold]spanseek eval answers squad/dev-v1.1.json --limit 1000 --plot confidence.png[/bold]
+    Example: [bold]spanseek eval answers squad/dev-v1.1.json --limit 1000 --reader my-reader/ --plot confidence.png[/bold]
     """
+    from retriever import RerankConfig
     from retriever.evaluation import check_plot, corpus_of, draw_calibration, evaluate_answers, load_questions
 
     if plot is not None:
@@ -161,7 +187,14 @@ def answers(
     ids = {document.text: document.id for document in documents}
     set_name = "/".join(file.resolve().parts[-2:])
     with (
-        indexed(documents, index_dir, name=set_name, titles=titles) as retriever,
+        indexed(
+            documents,
+            index_dir,
+            name=set_name,
+            titles=titles,
+            encoder=encoder,
+            rerank=RerankConfig(reader=reader),
+        ) as retriever,
         question_bar() as progress,
     ):
 

@@ -1,0 +1,118 @@
+"""Reading 20 candidates for one question: spanseek's span scorer against the same model in plain torch, float32.
+
+    python tests/benchmarks/rerank.py [--documents FOLDER] [--questions FILE] [--limit 20] [--json]
+
+Both sides read the same candidates, as the search ranks them for each question. The plain side is what one would write
+first: all pairs tokenised and padded to the longest, one pass in float32 with an attention mask. Turns alternate; the
+ratio is that of the medians. The greatest difference of the best spans' log-odds is printed too: it is one model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from indexer import Indexer
+from retriever import Retriever
+from retriever.encoder import SpanScorer
+from retriever.encoder.reader_files import load_reader
+from retriever.encoder.spans import best_spans
+from retriever.rerank import readable
+from retriever.types import Passage
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "data" / "sample"
+DEPTH = 20
+
+
+class PlainReader:
+    """The same weights, float32, one padded batch."""
+
+    def __init__(self) -> None:
+        self._model, self._tokenizer, self._config, *_ = load_reader(
+            "default", precision="float32", device="cpu"
+        )
+
+    def score(self, question: str, passages: list[Passage]) -> list[float]:
+        """Log-odds of the best span against no answer, for each passage."""
+        head = self._tokenizer.ids([question])[0].tolist()
+        rows, begins = [], []
+        for passage in passages:
+            context = self._tokenizer.ids([passage.context])[0].tolist()[: self._config.context_tokens]
+            start = [101, *head, 102, *context, *([102] if context else [])]
+            rows.append([*start, *self._tokenizer.ids([passage.text])[0].tolist(), 102])
+            begins.append(len(start))
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows])
+        segments = torch.tensor([[0] * begin + [1] * (longest - begin) for begin in begins]) * mask.long()
+        with torch.inference_mode():
+            logits = self._model(ids, mask, segments)
+        margins = []
+        for row, begin, tokens in zip(logits, begins, rows, strict=True):
+            inside = (row[begin : len(tokens) - 1] - row[0]).numpy()
+            pairs = inside[:, None, 0] + inside[None, :, 1]
+            allowed = np.triu(np.ones_like(pairs)) - np.triu(np.ones_like(pairs), 30)
+            margins.append(float(np.where(allowed > 0, pairs, -np.inf).max()))
+        return margins
+
+
+def candidates(retriever: Retriever, question: str) -> list[Passage]:
+    """The passages that are read for a question."""
+    evidence = retriever.evidence(question)
+    return [readable(passage) for passage in dict.fromkeys(item.passage for item in evidence)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--documents", type=Path, default=SAMPLE / "documents")
+    parser.add_argument(
+        "--questions", type=Path, default=SAMPLE / "questions.jsonl", help="JSON Lines with 'question'"
+    )
+    parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    lines = options.questions.read_text(encoding="utf-8").splitlines()[: options.limit]
+    questions = [json.loads(line)["question"] for line in lines]
+    with tempfile.TemporaryDirectory() as scratch:
+        with Indexer.open(scratch) as indexer:
+            indexer.add_paths([options.documents])
+        with Retriever.open(scratch) as retriever:
+            asked = [(question, candidates(retriever, question)) for question in questions]
+    fast, plain = SpanScorer.load(), PlainReader()
+    ours, theirs, apart = [], [], 0.0
+    fast.score([asked[0][0]] * len(asked[0][1]), asked[0][1])
+    plain.score(*asked[0])
+    for question, passages in asked:
+        begun = time.perf_counter()
+        scores = fast.score([question] * len(passages), passages)
+        ours.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        expected = plain.score(question, passages)
+        theirs.append(time.perf_counter() - begun)
+        for one, other in zip(scores, expected, strict=True):
+            apart = max(apart, abs(best_spans(one, 1)[0].score - one.no_answer - other))
+    result = {
+        "questions": len(asked),
+        "candidates": DEPTH,
+        "ms": round(1000 * statistics.median(ours), 1),
+        "plain_ms": round(1000 * statistics.median(theirs), 1),
+        "ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
+        "largest_difference": round(apart, 3),
+    }
+    if options.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:<20} {value}")
+
+
+if __name__ == "__main__":
+    main()
