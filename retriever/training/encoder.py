@@ -157,7 +157,7 @@ def train_encoder(
 def freeze(model: SpanEncoder, part: Part) -> None:
     """Leaves out of the training what isn't to learn."""
     for name, parameter in model.backbone.named_parameters():
-        learns = part == "backbone" and True
+        learns = part == "backbone" and not name.startswith(("embeddings.", "pooler."))
         parameter.requires_grad_(learns)
 
 

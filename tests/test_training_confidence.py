@@ -1,0 +1,231 @@
+"""Confidences fitted to made-up evidence: they come true on fresh questions; by hand what counts as right."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retriever.encoder.spans import ScoredSpan
+from retriever.errors import EncoderError, SpanseekError
+from retriever.evaluation import GradedQuestion, calibration_error
+from retriever.rerank import CONFIDENCE, FEATURES, UNFITTED, ConfidenceModel, Evidence
+from retriever.search import Candidate
+from retriever.store.reader import StoredPassage
+from retriever.training.confidence import Asked, ask, fit
+from retriever.types import Scores, TextSpan
+
+MARGIN = FEATURES.index("margin")
+
+
+def evidence(chunk: int, document: str, text: str, answer: str, margin: float, fused: float = 0.5) -> Evidence:
+    start = text.index(answer)
+    return Evidence(
+        candidate=Candidate((chunk,), chunk, "[]", 0, len(text), fused, Scores(fused)),
+        passage=StoredPassage(document, None, "", None, None, (), text),
+        span=ScoredSpan(start, start + len(answer), -0.5, -0.5),
+        margin=margin,
+        no_answer=-1.0 - margin,
+    )
+
+
+def graded(*accepted: str) -> GradedQuestion:
+    return GradedQuestion("q", "where?", "", "", (TextSpan(0, 1, accepted[0]),), accepted)
+
+
+EVIDENCE = [
+    evidence(1, "a", "The cat sat on the red mat.", "the red mat", 2.0, fused=0.9),
+    evidence(1, "a", "The cat sat on the red mat.", "The cat", 1.0, fused=0.9),
+    evidence(2, "b", "A RED MAT is on the cat.", "the cat", 3.0, fused=0.7),
+    evidence(3, "c", "Dogs.", "Dogs", -1.0, fused=0.4),
+]
+
+
+def test_what_a_question_brought_by_hand() -> None:
+    pytest.importorskip("torchmetrics")
+    asked = ask(graded("red mat", "the mat"), EVIDENCE, gold="a")
+    # by their margins: the cat (b), the red mat, The cat (a), Dogs
+    assert asked.features[:, MARGIN].tolist() == [3, 2, 1, -1]
+    assert asked.right.tolist() == [False, True, False, False]
+    assert asked.fused.tolist() == [0.9, 0.7, 0.4]
+    assert asked.margins.tolist() == [2, 3, -1]
+    assert asked.gold.tolist() == [True, False, False]
+    assert asked.answerable
+
+
+def test_as_if_the_passages_that_answer_were_not_there() -> None:
+    pytest.importorskip("torchmetrics")
+    asked = ask(graded("red mat"), EVIDENCE, gold="a", answerable=False)
+    assert asked.features[:, MARGIN].tolist() == [-1]
+    assert asked.right.tolist() == [False]
+    assert asked.gold.tolist() == [False]
+    assert not asked.answerable
+    nothing = ask(graded("a"), EVIDENCE[:2], gold="a", answerable=False)
+    assert nothing.features.shape == (0, len(FEATURES))
+    assert nothing.right.shape == nothing.margins.shape == (0,)
+
+
+SPANS = 6
+
+
+def made_up(count: int, seed: int, *, unanswerable: float = 0.3, informed: bool = True) -> list[Asked]:
+    """Questions of `SPANS` passages with a span each. Of an answerable one, one span is right: margins are 1.5 there
+    and -1.5 elsewhere, with a spread of 1.5; its passage's fused score is 0.2 higher, with a spread of 0.2.
+
+    Args:
+        informed: Whether margins and fused scores know of what is right.
+    """
+    random = np.random.default_rng(seed)
+    asked = []
+    for _ in range(count):
+        answerable = bool(random.random() >= unanswerable)
+        right = np.zeros(SPANS, dtype=np.bool_)
+        if answerable:
+            right[random.integers(SPANS)] = True
+        known = right if informed else np.zeros(SPANS, dtype=np.bool_)
+        features = np.zeros((SPANS, len(FEATURES)))
+        margins = np.where(known, 1.5, -1.5) + 1.5 * random.standard_normal(SPANS)
+        fused = 0.5 + 0.2 * known + 0.2 * random.standard_normal(SPANS)
+        features[:, MARGIN] = margins
+        features[:, FEATURES.index("fused")] = fused
+        features[:, FEATURES.index("length")] = random.random(SPANS)
+        asked.append(Asked(features, right, fused, margins, right, answerable))
+    return asked
+
+
+def confidences(model: ConfidenceModel, asked: Sequence[Asked]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each question's first span, and whether it is right."""
+    firsts = [model.rank(one.features)[0] for one in asked]
+    right = [one.right[row] for one, (row, _) in zip(asked, firsts, strict=True)]
+    return np.array([confidence for _, confidence in firsts]), np.array(right)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> ConfidenceModel:
+    pytest.importorskip("sklearn")
+    return fit(made_up(1500, seed=1))
+
+
+def test_confidences_come_true_on_fresh_questions(fitted: ConfidenceModel) -> None:
+    sure, right = confidences(fitted, made_up(3000, seed=2))
+    error = calibration_error(sure, right)
+    assert error < 0.04, f"calibration error {error:.3f}"
+    assert sure.std() > 0.25, "and they aren't all the same"
+    untrained, _ = confidences(UNFITTED, made_up(3000, seed=2))
+    assert calibration_error(untrained, right) > 2 * error
+
+
+def test_what_knows_more_weighs_more(fitted: ConfidenceModel) -> None:
+    assert fitted.weights["margin"] > 0.5
+    assert fitted.weights["fused"] > 0.5
+    assert abs(fitted.weights["length"]) < 0.5
+    assert fitted.weights["support"] == fitted.first_weights["support"] == 0, "it was always 0"
+    # log of the odds of two normal distributions 3 apart with a spread of 1.5: 3 / 1.5² for each unit
+    assert fitted.weights["margin"] == pytest.approx(3 / 1.5**2, rel=0.2)
+
+
+def test_the_threshold_tells_answerable_from_not(fitted: ConfidenceModel) -> None:
+    fresh = made_up(2000, seed=3)
+    sure, _ = confidences(fitted, fresh)
+    answerable = np.array([one.answerable for one in fresh])
+
+    def accuracy(level: float) -> float:
+        return float(((sure[answerable] >= level).mean() + (sure[~answerable] < level).mean()) / 2)
+
+    assert 0.05 <= fitted.threshold <= 0.95
+    best = max(accuracy(level) for level in np.linspace(0, 1, 101))
+    assert accuracy(fitted.threshold) > best - 0.02
+    assert best > 0.75
+
+
+def test_without_unanswerable_questions_the_threshold_is_one_half() -> None:
+    pytest.importorskip("sklearn")
+    assert fit(made_up(300, seed=4, unanswerable=0.0)).threshold == 0.5
+
+
+def reciprocal_rank(model: ConfidenceModel, asked: Sequence[Asked]) -> float:
+    ranks = []
+    for one in asked:
+        if one.gold.any():
+            scores = one.fused + [model.gain(margin) for margin in one.margins]
+            ranks.append(1 / (1 + (scores > scores[one.gold].max()).sum()))
+    return float(np.mean(ranks))
+
+
+def test_reading_reorders_as_far_as_it_helps(fitted: ConfidenceModel) -> None:
+    fresh = made_up(1000, seed=5)
+    assert fitted.passage_weight > 0
+    unread = reciprocal_rank(ConfidenceModel(UNFITTED.weights, UNFITTED.weights, passage_weight=0.0), fresh)
+    assert reciprocal_rank(fitted, fresh) > unread + 0.1
+
+
+def test_reading_that_only_misleads_reorders_nothing() -> None:
+    pytest.importorskip("sklearn")
+    asked = [
+        Asked(one.features, one.right, one.gold.astype(float), np.where(one.gold, -20.0, 20.0), one.gold, one.answerable)
+        for one in made_up(300, seed=6)
+    ]
+    model = fit(asked)
+    assert model.passage_weight == 0
+    assert reciprocal_rank(model, asked) == 1
+
+
+def test_no_passage_that_a_question_is_about_was_read() -> None:
+    pytest.importorskip("sklearn")
+    asked = [
+        Asked(one.features, one.right, one.fused, one.margins, np.zeros(SPANS, dtype=np.bool_), one.answerable)
+        for one in made_up(300, seed=7)
+    ]
+    assert fit(asked).passage_weight == UNFITTED.passage_weight
+
+
+@pytest.mark.parametrize("asked", [[], made_up(19, seed=8, unanswerable=0.0), made_up(200, seed=8, unanswerable=1.0)])
+def test_too_few_questions(asked: list[Asked]) -> None:
+    pytest.importorskip("sklearn")
+    with pytest.raises(SpanseekError, match="fewer than 20 held-back questions were answered: give more data"):
+        fit(asked)
+
+
+def test_questions_without_evidence_are_passed_over() -> None:
+    pytest.importorskip("sklearn")
+    empty = ask(graded("x"), [], gold="a")
+    some = made_up(100, seed=9)
+    assert fit([empty, *some, empty]) == fit(some)
+
+
+def test_nothing_to_tell_apart() -> None:
+    pytest.importorskip("sklearn")
+    one = Asked(
+        np.ones((1, len(FEATURES))), np.array([True]), np.ones(1), np.ones(1), np.array([True]), answerable=True
+    )
+    with pytest.raises(SpanseekError, match="all answered right, or all wrong"):
+        fit([one] * 30)
+    sure = [
+        Asked(
+            np.eye(2, len(FEATURES)), np.array([True, False]), np.ones(2), np.ones(2), np.array([True, False]), answerable=True
+        )
+    ] * 30
+    with pytest.raises(SpanseekError, match="all answered right, or all wrong"):
+        fit(sure)
+
+
+def test_scikit_learn_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    with pytest.raises(SpanseekError, match=r"scikit-learn: pip install 'spanseek\[train\]'"):
+        fit([])
+
+
+def test_a_model_is_saved_and_loaded(tmp_path: Path, fitted: ConfidenceModel) -> None:
+    assert ConfidenceModel.of(tmp_path) == UNFITTED
+    (tmp_path / CONFIDENCE).write_text(fitted.to_json(), encoding="utf-8")
+    assert ConfidenceModel.of(tmp_path) == fitted
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"weights": {}}', '{"weights": {}, "first_weights": {}, "colour": 1}'])
+def test_a_damaged_model_is_one_clear_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / CONFIDENCE).write_text(content, encoding="utf-8")
+    with pytest.raises(EncoderError, match=r"confidence\.json is damaged, or of another version"):
+        ConfidenceModel.of(tmp_path)

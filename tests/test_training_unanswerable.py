@@ -1,0 +1,221 @@
+"""Questions and passages changed so that nothing answers: every device by hand, and made-up rows and keywords."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retriever.training.examples import PassageTokens
+from retriever.training.keywords import as_keywords
+from retriever.training.rows import make_row_question
+from retriever.training.unanswerable import (
+    ANTONYMS,
+    Entities,
+    change_question,
+    negate,
+    swap_entity,
+    use_antonym,
+    without_answer,
+)
+
+SEEDS = range(60)
+TEXT = "Ada Lovelace met Charles Babbage in 1833; in Turin, on 5 May 1840, he spoke of 250 wheels."
+
+
+def drawn(device: object, *arguments: object) -> set[str | None]:
+    """All that some seeds draw."""
+    return {device(*arguments, random.Random(seed)) for seed in SEEDS}  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("Who did sign it?", {"Who didn't sign it?", "Who did not sign it?", "Who did never sign it?"}),
+        ("Can it fly?", {"can't it fly?", "Can not it fly?", "Can never it fly?"}),
+        ("Who will pay?", {"Who won't pay?", "Who will not pay?", "Who will never pay?"}),
+        ("who was it that had won", {"who wasn't it that had won", "who was not it that had won", "who was never it that had won"}),
+        ("Who signed it?", {None}),
+        ("Who candidly island?", {None}),
+    ],
+)
+def test_negate(question: str, expected: set[str | None]) -> None:
+    assert drawn(negate, question) == expected
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What was the first day?", {"What was the last day?", "What was the first night?"}),
+        ("Who is the Oldest?", {"Who is the newest?", "Who is the youngest?"}),
+        ("Who firstly came?", {None}),
+        ("", {None}),
+    ],
+)
+def test_use_antonym(question: str, expected: set[str | None]) -> None:
+    assert drawn(use_antonym, question) == expected
+
+
+def test_antonyms_go_both_ways_and_never_to_themselves() -> None:
+    assert ANTONYMS["left"] == ["right", "joined"]
+    for word, others in ANTONYMS.items():
+        assert word.islower()
+        assert word not in others
+        assert all(word in ANTONYMS[other] for other in others)
+
+
+@pytest.mark.parametrize(
+    ("question", "answers", "expected"),
+    [
+        ("Whom did Ada meet in 1833?", [], {"Whom did Ada meet in 1840?", "Whom did Charles Babbage meet in 1833?", "Whom did Turin meet in 1833?", "Whom did May meet in 1833?"}),
+        ("How many of 7?", ["1840 or 1841"], {"How many of 5?", "How many of 1833?", "How many of 250?"}),
+        ("How many of 2501?", [], {"How many of 1833?", "How many of 1840?", None}),  # after 8 draws
+        ("What was in 1833?", ["It was 1840"], {None}),
+        ("Ada?", [], {None}),
+        ("why and how?", [], {None}),
+    ],
+    ids=["year or name", "number", "no part of the number", "the other is the answer", "the first word is no name", "nothing to swap"],
+)
+def test_swap_entity(question: str, answers: list[str], expected: set[str | None]) -> None:
+    assert drawn(swap_entity, question, answers, Entities([TEXT])) == expected
+
+
+def test_nothing_else_to_swap_with() -> None:
+    assert drawn(swap_entity, "What was in 1833?", [], Entities(["1833 and no other year"])) == {None}
+    assert drawn(swap_entity, "What was in 1833?", [], Entities([])) == {None}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(["Ada", "Ada Lovelace", "ada", "Turin", "1833", "1840", "5", "250", "2,500"]), max_size=8),
+    st.sampled_from(["what did Ada Lovelace do", "what of Ada", "what in 1833", "what of 250", "what of 2,500"]),
+    st.integers(0, 999),
+)
+def test_an_entity_is_never_swapped_for_itself(words: list[str], question: str, seed: int) -> None:
+    changed = swap_entity(question, ["Turin"], Entities([", ".join(words)]), random.Random(seed))
+    if changed is None:
+        return
+    assert changed != question
+    kept = question.split()[:2]
+    assert changed.split()[:2] == kept
+    new, old = (text.removeprefix(" ".join(kept)).lower() for text in (changed, question))
+    assert "turin" not in new
+    assert new.strip() not in old
+    assert old.strip() not in new
+
+
+def test_names_for_tables() -> None:
+    entities = Entities(["Bo met Ada Lovelace, of A House of The Long Red Road, in St. Paul. They went to Turin."])
+    assert entities.names == ["Ada Lovelace", "Paul", "They", "Turin"]
+
+
+def test_change_question_uses_every_device() -> None:
+    question = "Who did Ada meet first in 1833?"
+    changed = drawn(change_question, question, [], Entities([TEXT]))
+    assert None not in changed
+    assert question not in changed
+    assert "Who didn't Ada meet first in 1833?" in changed
+    assert "Who did Ada meet last in 1833?" in changed
+    assert "Who did Ada meet first in 1840?" in changed
+    only = drawn(change_question, "which of the first", [], Entities([]))
+    assert only == {"which of the last", None}, "where there is no entity, the antonym; where no auxiliary, nothing"
+    assert drawn(change_question, "in 1833", [], Entities([TEXT])) == {"in 1840", None}
+
+
+def passage(length: int, *sentences: int) -> PassageTokens:
+    return PassageTokens("", np.arange(100, 100 + length), (0, *sentences))
+
+
+@pytest.mark.parametrize(
+    ("span", "left"),
+    [
+        ((12, 14), [*range(10), *range(20, 50)]),
+        ((10, 19), [*range(10), *range(20, 50)]),
+        ((0, 0), [*range(10, 50)]),
+        ((49, 49), [*range(40)]),
+        ((18, 21), [*range(10), *range(40, 50)]),
+    ],
+    ids=["inside", "all of it", "the first", "the last", "over two: too little is left"],
+)
+def test_the_sentences_with_the_answer_are_taken_out(span: tuple[int, int], left: list[int]) -> None:
+    found = without_answer(passage(50, 10, 20, 40), span)
+    if len(left) < 24:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found - 100).tolist() == left
+
+
+def test_two_sentences_that_share_the_answer_both_go() -> None:
+    found = without_answer(passage(60, 10, 20, 30), (19, 20))
+    assert found is not None
+    assert (found - 100).tolist() == [*range(10), *range(30, 60)]
+
+
+def test_an_answer_that_stands_elsewhere_too_is_left() -> None:
+    ids = np.arange(100, 160)
+    ids[40:42] = [112, 113]
+    elsewhere = PassageTokens("", ids, (0, 10, 20))
+    assert without_answer(elsewhere, (12, 13)) is None
+    assert without_answer(elsewhere, (12, 12)) is None
+    assert without_answer(elsewhere, (12, 14)) is not None, "only its beginning stands there again"
+    assert without_answer(elsewhere, (15, 15)) is not None
+
+
+def test_24_tokens_are_enough() -> None:
+    assert without_answer(passage(34, 10), (0, 0)) is not None
+    assert without_answer(passage(33, 10), (0, 0)) is None
+    assert without_answer(passage(33), (0, 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is the price of the sensor?", {"price sensor", "sensor price"}),
+        ("When was St. Paul's founded in 1675?", None),
+        ("Who is it?", {None}),
+        ("Which sensor?", {None}),
+        ("", {None}),
+    ],
+)
+def test_keywords(question: str, expected: set[str | None] | None) -> None:
+    found = drawn(as_keywords, question)
+    if expected is not None:
+        assert found == expected
+    else:
+        assert "St . Paul's founded 1675" in found or "St Paul's founded 1675" in found
+        assert len({tuple(sorted((text or "").split())) for text in found}) == 1
+
+
+NAMES = [f"Name {letter}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXY"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10**6))
+def test_rows_hold_what_is_asked(seed: int) -> None:
+    row = make_row_question(NAMES, random.Random(seed))
+    asked = [name for name in NAMES if name in row.question]
+    assert len(asked) == 1
+    lines = row.text.split("\n")
+    if not row.end:
+        assert row.start == 0
+        return
+    cell = row.text[row.start : row.end]
+    assert cell
+    assert cell == cell.strip()
+    line = row.text.count("\n", 0, row.start)
+    assert asked[0] in lines[line], "the answer stands in the row of what is asked for"
+    before, after = row.text[: row.start], row.text[row.end :]
+    assert before.endswith((": ", "| "))
+    assert after == "" or after.startswith(("; ", "\n", " |"))
+
+
+def test_some_rows_answer_and_some_do_not() -> None:
+    rows = [make_row_question(NAMES, random.Random(seed)) for seed in range(400)]
+    answered = sum(1 for row in rows if row.end) / 400
+    assert 0.65 < answered < 0.85
+    absent = [row for row in rows if not row.end and not any(name in row.text for name in NAMES if name in row.question)]
+    assert absent, "some ask for what no row is about"
