@@ -8,7 +8,7 @@ DEMO := $(VENV)/demo-index
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: install demo test check format bench clean
+.PHONY: install demo test check format bench model clean
 
 install: $(STAMP)
 
@@ -43,7 +43,15 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/encode.py
 	$(BIN)/python tests/benchmarks/search.py
+	$(BIN)/python tests/benchmarks/rerank.py
 	$(BIN)/python tests/benchmarks/memory.py
+
+# Trains the span scorer anew and puts data/model together: hours. QUESTIONS are files in SQuAD's layout, ENCODER a
+# folder with sentence-transformers/all-MiniLM-L6-v2 as it was published.
+RUN := build/reader
+model: $(STAMP)
+	$(BIN)/spanseek train reader --start none --learning-rate 1.5e-4 --epochs 1 $(addprefix --data ,$(QUESTIONS)) --out $(RUN)
+	$(BIN)/python -m retriever.training.ship $(ENCODER) $(RUN) data/model
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

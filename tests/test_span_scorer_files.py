@@ -117,7 +117,7 @@ def test_another_encoder_is_refused(
         SpanScorer.load(str(folder))
     assert str(encoder) in str(raised.value)
     shutil.rmtree(encoder)
-    with pytest.raises(EncoderError, match="neither a folder nor in the hub's cache|there is no encoder"):
+    with pytest.raises(EncoderError, match=r"neither a folder nor in the hub's cache|there is no encoder"):
         SpanScorer.load(str(folder))
 
 
@@ -202,9 +202,7 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     shipped_folder.cache_clear()
 
 
-def test_a_whole_model_is_found(
-    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_whole_model_is_found(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shipped_folder() == model_folder
     shutil.copytree(model_folder, tmp_path / "packaged")
     monkeypatch.setattr(shipping, "_PACKAGED", tmp_path / "packaged")

@@ -23,7 +23,9 @@ NONE = Mixture(**{field.name: 0 if field.name == "most_tokens" else 0.0 for fiel
 LENGTHS = (30, 100, 40)
 
 
-def example(passage: int, span: tuple[int, int] | None, question: str = "who did it", token: int = 10) -> Example:
+def example(
+    passage: int, span: tuple[int, int] | None, question: str = "who did it", token: int = 10
+) -> Example:
     return Example(
         question, np.array([token, token]), np.array([20]), passage, span, ("answer",), f"group {passage}"
     )
@@ -32,7 +34,11 @@ def example(passage: int, span: tuple[int, int] | None, question: str = "who did
 def examples() -> ExampleSet:
     """Passages of 30, 100 and 40 tokens, each with numbers of its own; two sentences and more in each."""
     passages = [
-        PassageTokens(f"Ada met Bo in {1800 + i}, then in {1900 + i}.", np.arange(1000 * i, 1000 * i + length), (0, 5, 20))
+        PassageTokens(
+            f"Ada met Bo in {1800 + i}, then in {1900 + i}.",
+            np.arange(1000 * i, 1000 * i + length),
+            (0, 5, 20),
+        )
         for i, length in enumerate(LENGTHS, start=1)
     ]
     return ExampleSet(
@@ -60,7 +66,10 @@ def epochs(
 
 
 def contents(items: Sequence[Item]) -> list[tuple[list[int], int, int, int, int]]:
-    return [(item.window.ids.tolist(), item.window.begin, item.window.first, item.start, item.end) for item in items]
+    return [
+        (item.window.ids.tolist(), item.window.begin, item.window.first, item.start, item.end)
+        for item in items
+    ]
 
 
 def test_a_mixture_of_nothing_is_the_examples(tiny_encoder: TextEncoder) -> None:
@@ -171,7 +180,10 @@ def test_rows_come_where_there_are_names_enough(tiny_encoder: TextEncoder) -> No
     data = examples()
     data.passages[0] = replace(data.passages[0], text=names)
     many = epochs(
-        tiny_encoder, replace(NONE, most_tokens=220, rows=1.0), data=data, reading=ReadingConfig(max_length=600)
+        tiny_encoder,
+        replace(NONE, most_tokens=220, rows=1.0),
+        data=data,
+        reading=ReadingConfig(max_length=600),
     )
     answered = 0
     for epoch in range(20):

@@ -21,7 +21,9 @@ from retriever.types import Scores, TextSpan
 MARGIN = FEATURES.index("margin")
 
 
-def evidence(chunk: int, document: str, text: str, answer: str, margin: float, fused: float = 0.5) -> Evidence:
+def evidence(
+    chunk: int, document: str, text: str, answer: str, margin: float, fused: float = 0.5
+) -> Evidence:
     start = text.index(answer)
     return Evidence(
         candidate=Candidate((chunk,), chunk, "[]", 0, len(text), fused, Scores(fused)),
@@ -165,7 +167,14 @@ def test_reading_reorders_as_far_as_it_helps(fitted: ConfidenceModel) -> None:
 def test_reading_that_only_misleads_reorders_nothing() -> None:
     pytest.importorskip("sklearn")
     asked = [
-        Asked(one.features, one.right, one.gold.astype(float), np.where(one.gold, -20.0, 20.0), one.gold, one.answerable)
+        Asked(
+            one.features,
+            one.right,
+            one.gold.astype(float),
+            np.where(one.gold, -20.0, 20.0),
+            one.gold,
+            one.answerable,
+        )
         for one in made_up(300, seed=6)
     ]
     model = fit(asked)
@@ -176,16 +185,22 @@ def test_reading_that_only_misleads_reorders_nothing() -> None:
 def test_no_passage_that_a_question_is_about_was_read() -> None:
     pytest.importorskip("sklearn")
     asked = [
-        Asked(one.features, one.right, one.fused, one.margins, np.zeros(SPANS, dtype=np.bool_), one.answerable)
+        Asked(
+            one.features, one.right, one.fused, one.margins, np.zeros(SPANS, dtype=np.bool_), one.answerable
+        )
         for one in made_up(300, seed=7)
     ]
     assert fit(asked).passage_weight == UNFITTED.passage_weight
 
 
-@pytest.mark.parametrize("asked", [[], made_up(19, seed=8, unanswerable=0.0), made_up(200, seed=8, unanswerable=1.0)])
+@pytest.mark.parametrize(
+    "asked", [[], made_up(19, seed=8, unanswerable=0.0), made_up(200, seed=8, unanswerable=1.0)]
+)
 def test_too_few_questions(asked: list[Asked]) -> None:
     pytest.importorskip("sklearn")
-    with pytest.raises(SpanseekError, match="fewer than 20 held-back questions were answered: give more data"):
+    with pytest.raises(
+        SpanseekError, match="fewer than 20 held-back questions were answered: give more data"
+    ):
         fit(asked)
 
 
@@ -199,13 +214,23 @@ def test_questions_without_evidence_are_passed_over() -> None:
 def test_nothing_to_tell_apart() -> None:
     pytest.importorskip("sklearn")
     one = Asked(
-        np.ones((1, len(FEATURES))), np.array([True]), np.ones(1), np.ones(1), np.array([True]), answerable=True
+        np.ones((1, len(FEATURES))),
+        np.array([True]),
+        np.ones(1),
+        np.ones(1),
+        np.array([True]),
+        answerable=True,
     )
     with pytest.raises(SpanseekError, match="all answered right, or all wrong"):
         fit([one] * 30)
     sure = [
         Asked(
-            np.eye(2, len(FEATURES)), np.array([True, False]), np.ones(2), np.ones(2), np.array([True, False]), answerable=True
+            np.eye(2, len(FEATURES)),
+            np.array([True, False]),
+            np.ones(2),
+            np.ones(2),
+            np.array([True, False]),
+            answerable=True,
         )
     ] * 30
     with pytest.raises(SpanseekError, match="all answered right, or all wrong"):
@@ -224,7 +249,9 @@ def test_a_model_is_saved_and_loaded(tmp_path: Path, fitted: ConfidenceModel) ->
     assert ConfidenceModel.of(tmp_path) == fitted
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"weights": {}}', '{"weights": {}, "first_weights": {}, "colour": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"weights": {}}', '{"weights": {}, "first_weights": {}, "colour": 1}']
+)
 def test_a_damaged_model_is_one_clear_error(tmp_path: Path, content: str) -> None:
     (tmp_path / CONFIDENCE).write_text(content, encoding="utf-8")
     with pytest.raises(EncoderError, match=r"confidence\.json is damaged, or of another version"):

@@ -29,14 +29,12 @@ NOTHING = np.empty(0, dtype=np.int64)
 
 
 def graded(question: str, context: str, *answers: str, title: str = "", key: str = "q") -> GradedQuestion:
-    spans = tuple(
-        TextSpan(context.index(text), context.index(text) + len(text), text) for text in answers
-    )
+    spans = tuple(TextSpan(context.index(text), context.index(text) + len(text), text) for text in answers)
     return GradedQuestion(key, question, context, title, spans, answers)
 
 
 def test_tokenize_by_hand(tiny_encoder: TextEncoder) -> None:
-    cat, snow = 'The cat sat. "On the red mat!" It is on.', "snow in winter"
+    cat, snow = 'The cat sat. "On the red mat!" It is on.', "Snow in winter. "
     data = tokenize(
         [
             graded("where is the cat", cat, "the red mat", "red mat", title="cat"),
@@ -56,7 +54,11 @@ def test_tokenize_by_hand(tiny_encoder: TextEncoder) -> None:
     assert where.question_ids.tolist() == tiny_encoder.tokenizer.ids(["where is the cat"])[0].tolist()
     assert where.title_ids.tolist() == tiny_encoder.tokenizer.ids(["cat"])[0].tolist()
     assert when.title_ids.tolist() == []
-    assert [(example.passage, example.span) for example in data.examples] == [(0, (6, 8)), (1, (2, 2)), (0, None)]
+    assert [(example.passage, example.span) for example in data.examples] == [
+        (0, (6, 8)),
+        (1, (2, 2)),
+        (0, None),
+    ]
     assert where.answers == ("the red mat", "red mat")
     assert [example.group for example in data.examples] == ["cat", snow, "cat"]
     assert who.question == "who"
@@ -81,8 +83,12 @@ def test_part_of_a_token_takes_all_of_it() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_tokens_cover_the_answer_and_nothing_beside_it(tiny_encoder: TextEncoder, data: st.DataObject) -> None:
-    alphabet = st.sampled_from([*"ab Zé.,-\t\n\r", "e\u0301", "\U0001f469\u200d\U0001f680", "東", "ש", "cat ", "mats"])
+def test_tokens_cover_the_answer_and_nothing_beside_it(
+    tiny_encoder: TextEncoder, data: st.DataObject
+) -> None:
+    alphabet = st.sampled_from(
+        [*"ab Zé.,-\t\n\r", "e\u0301", "\U0001f469\u200d\U0001f680", "東", "ש", "cat ", "mats"]
+    )
     context = "".join(data.draw(st.lists(alphabet, min_size=1, max_size=40)))
     start = data.draw(st.integers(0, len(context) - 1))
     end = data.draw(st.integers(start + 1, len(context)))
@@ -102,17 +108,25 @@ def test_tokens_cover_the_answer_and_nothing_beside_it(tiny_encoder: TextEncoder
 
 def test_documents_are_held_back_whole_and_always_the_same() -> None:
     questions = [
-        graded(f"{title} {i}", f"passage {title} {i}", title=f"title {title}") for title in range(200) for i in range(3)
+        graded(f"{title} {i}", f"passage {title} {i}", title=f"title {title}")
+        for title in range(200)
+        for i in range(3)
     ]
     held = hold_back(questions, 0.1)
     titles = {question.title for question, is_held in zip(questions, held, strict=True) if is_held}
-    assert all((question.title in titles) is is_held for question, is_held in zip(questions, held, strict=True))
+    assert all(
+        (question.title in titles) is is_held for question, is_held in zip(questions, held, strict=True)
+    )
     assert 10 <= len(titles) <= 30
     assert hold_back(questions[::-1], 0.1) == held[::-1], "the order doesn't matter"
     part = [question for question in questions if question.title in {"title 1", *sorted(titles)[:1]}]
-    assert hold_back(part, 0.1) == [question.title in titles for question in part], "nor does what else there is"
+    assert hold_back(part, 0.1) == [question.title in titles for question in part], (
+        "nor does what else there is"
+    )
     more = hold_back(questions, 0.3)
-    assert all(later for later, is_held in zip(more, held, strict=True) if is_held), "a larger share adds to it"
+    assert all(later for later, is_held in zip(more, held, strict=True) if is_held), (
+        "a larger share adds to it"
+    )
     assert hold_back(questions, 0) == [False] * 600
     assert hold_back(questions, 1) == [True] * 600
     assert hold_back([], 0.5) == []
@@ -147,7 +161,15 @@ def example_set(passages: Sequence[str], *examples: tuple[str, int, bool, tuple[
     )
 
 
-PASSAGES = ["The red cat", "A red-cat, of course", "infrared catalogue", "Red: CATS", "", "blue dog in 1996", "1 996"]
+PASSAGES = [
+    "The red cat",
+    "A red-cat, of course",
+    "infrared catalogue",
+    "Red: CATS",
+    "",
+    "blue dog in 1996",
+    "1 996",
+]
 
 
 def test_negatives_hold_no_answer_as_whole_words() -> None:
@@ -175,7 +197,9 @@ def test_negatives_are_mined_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     data = example_set(PASSAGES, *((f"q{i}", 0, i != 1, ("x",)) for i in range(6)))
     seen: list[tuple[int, int]] = []
     found = mine(
-        data, lambda block: [[int(q[1:])] for q in block], progress=lambda done, total: seen.append((done, total))
+        data,
+        lambda block: [[int(q[1:])] for q in block],
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert found == {2: (2,), 3: (3,), 4: (4,), 5: (5,)}
     assert seen == [(2, 5), (4, 5), (5, 5)]

@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,12 @@ from retriever.errors import SpanseekError
 from retriever.training.loop import Loop, TrainingConfig
 
 CONFIG = TrainingConfig(
-    epochs=4.0, batches_per_step=2, learning_rate=0.01, new_learning_rate=0.02, warmup_steps=4, evaluate_every=5
+    epochs=4.0,
+    batches_per_step=2,
+    learning_rate=0.01,
+    new_learning_rate=0.02,
+    warmup_steps=4,
+    evaluate_every=5,
 )
 WEIGHTS, STATE = "checkpoint.safetensors", "checkpoint.json"
 
@@ -34,7 +40,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands in for a kill."""
 
 
@@ -54,11 +60,11 @@ class Noise:
 
     def accumulate(self, batch: Tensor) -> tuple[Tensor, int]:
         if len(self.seen) == self._kill_at:
-            raise Killed
+            raise KilledError
         self.seen.append(float(batch[0, 0]))
         noisy = nn.functional.dropout(batch, 0.3)
         loss = (self.model(noisy).squeeze(-1) - batch.sum(dim=1)).square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.detach(), len(batch)
 
     def evaluate(self) -> dict[str, float]:
@@ -72,7 +78,12 @@ def network(seed: int = 0) -> nn.Module:
 
 
 def loop_of(
-    folder: Path, config: TrainingConfig, *, seed: int = 0, kill_at: int | None = None, lines: list[str] | None = None
+    folder: Path,
+    config: TrainingConfig,
+    *,
+    seed: int = 0,
+    kill_at: int | None = None,
+    lines: list[str] | None = None,
 ) -> tuple[Loop, Noise]:
     folder.mkdir(exist_ok=True)
     model = network(seed)
@@ -100,7 +111,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, kill_at: int) -> None:
     whole, seen = finished(tmp_path / "whole", CONFIG)
     assert len(seen) == 40
     loop, task = loop_of(tmp_path / "killed", CONFIG, kill_at=kill_at)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loop.run(checkpoint_every=-1.0)
     steps = kill_at // 2
     lines: list[str] = []
@@ -116,12 +127,12 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, kill_at: int) -> None:
 def test_what_came_after_the_checkpoint_is_done_again(tmp_path: Path) -> None:
     whole, seen = finished(tmp_path / "whole", CONFIG)
     loop, _ = loop_of(tmp_path / "killed", CONFIG, kill_at=13)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loop.run(checkpoint_every=-1.0)
     kept = tmp_path / "kept"
     shutil.copytree(tmp_path / "killed", kept)
     loop, _ = loop_of(tmp_path / "killed", CONFIG, kill_at=9)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loop.run()  # no checkpoint in so short a time
     assert_same(load_file(tmp_path / "killed" / WEIGHTS), load_file(kept / WEIGHTS))
     again, rest = loop_of(tmp_path / "killed", CONFIG)
@@ -134,11 +145,11 @@ def test_a_kill_between_the_two_files_of_a_checkpoint(tmp_path: Path) -> None:
     whole, _ = finished(tmp_path / "whole", CONFIG)
     folder = tmp_path / "killed"
     loop, _ = loop_of(folder, CONFIG, kill_at=12)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loop.run(checkpoint_every=-1.0)
     older = (folder / STATE).read_text(encoding="utf-8")
     loop, _ = loop_of(folder, CONFIG, kill_at=2)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loop.run(checkpoint_every=-1.0)
     (folder / STATE).write_text(older, encoding="utf-8")  # of step 6, beside the weights of step 7
     (folder / f"{WEIGHTS}.new").write_bytes(b"half of a checkpoint")
@@ -161,11 +172,13 @@ def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("first", "then"), [(4.0, 8.0), (8.0, 4.0)], ids=["longer", "shorter"])
-def test_a_run_can_be_made_longer_or_shorter_before_its_decay(tmp_path: Path, first: float, then: float) -> None:
+def test_a_run_can_be_made_longer_or_shorter_before_its_decay(
+    tmp_path: Path, first: float, then: float
+) -> None:
     """With 20 steps the rate falls from the 12th on."""
     whole, seen = finished(tmp_path / "whole", replace(CONFIG, epochs=then))
     loop, _ = loop_of(tmp_path / "changed", replace(CONFIG, epochs=first), kill_at=24)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loop.run(checkpoint_every=-1.0)
     again, rest = loop_of(tmp_path / "changed", replace(CONFIG, epochs=then))
     again.run()
@@ -194,7 +207,7 @@ class OneWeight:
 
     def __init__(
         self,
-        weight: nn.Parameter,
+        weight: Tensor,
         gradient: Callable[[int], float],
         scores: Sequence[float] = (),
         steps: int = 100,
@@ -224,7 +237,7 @@ ONE = TrainingConfig(
 
 def one_weight(
     folder: Path, config: TrainingConfig = ONE, **options: Any
-) -> tuple[Loop, OneWeight, nn.Module, list[str]]:
+) -> tuple[Loop, OneWeight, nn.Linear, list[str]]:
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
     task = OneWeight(model.weight, **{"gradient": lambda step: 1.0, **options})
@@ -234,10 +247,10 @@ def one_weight(
 
 def test_the_schedule_by_hand(tmp_path: Path) -> None:
     """AdamW's step is the rate itself where the gradient is always the same."""
-    loop, task, model, lines = one_weight(tmp_path)
+    loop, task, _, lines = one_weight(tmp_path)
     loop.run()
     places = [*task.before, float(load_file(tmp_path / WEIGHTS)["model.weight"])]
-    rates = [one - other for one, other in zip(places, places[1:], strict=False)]
+    rates = [one - other for one, other in pairwise(places)]
     assert len(rates) == 100
     expected = [1e-3 * min(1, (step + 1) / 40, (100 - step) / 40) for step in range(100)]
     assert rates == pytest.approx(expected, rel=2e-3)
@@ -274,7 +287,10 @@ def test_the_average_is_taken_unless_it_is_worse(
     weights = load_file(tmp_path / WEIGHTS)
     assert weights["model.weight"] != weights["average.weight"]
     assert torch.equal(model.weight, weights[f"{kept}.weight"])
-    assert lines == [f"held back, last weights: score {last:.4f}", f"held back, averaged:     score {averaged:.4f}"]
+    assert lines == [
+        f"held back, last weights: score {last:.4f}",
+        f"held back, averaged:     score {averaged:.4f}",
+    ]
 
 
 def test_a_run_stops_when_nothing_is_gained(tmp_path: Path) -> None:
@@ -282,7 +298,11 @@ def test_a_run_stops_when_nothing_is_gained(tmp_path: Path) -> None:
     loop, task, _, lines = one_weight(tmp_path, config, scores=[1.0, 2.0, 2.0, 2.5, 2.4, 2.5, 9.0, 9.0])
     loop.run()
     assert len(task.before) == 18
-    assert json.loads((tmp_path / STATE).read_text(encoding="utf-8"))["best"] == {"score": 2.5, "step": 12, "stale": 2}
+    assert json.loads((tmp_path / STATE).read_text(encoding="utf-8"))["best"] == {
+        "score": 2.5,
+        "step": 12,
+        "stale": 2,
+    }
     assert lines[5:7] == ["held back at step 18: score 2.5000", "no gain in 2 looks: stopped"]
 
 
@@ -292,11 +312,11 @@ def test_looks_are_counted_on_after_a_kill(tmp_path: Path) -> None:
 
     def killing(step: int) -> float:
         if step == 7:
-            raise Killed
+            raise KilledError
         return 1.0
 
     loop, _, _, _ = one_weight(tmp_path, config, scores=[2.0, 1.0], gradient=killing)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loop.run(checkpoint_every=-1.0)
     loop, task, _, lines = one_weight(tmp_path, config, scores=[1.5, 0.0, 0.0])
     loop.run()
@@ -348,10 +368,10 @@ def test_matrices_decay_at_their_rate_and_vectors_do_not(tmp_path: Path) -> None
 
 def test_frozen_weights_are_neither_trained_nor_saved(tmp_path: Path) -> None:
     model = network()
-    model[0].weight.requires_grad_(False)  # type: ignore[index, union-attr]
-    frozen = model[0].weight.detach().clone()  # type: ignore[index, union-attr]
+    weight = model.get_parameter("0.weight").requires_grad_(False)
+    frozen = weight.clone()
     Loop(model, lambda name: False, Noise(model), CONFIG, tmp_path, lambda line: None).run()
-    assert torch.equal(model[0].weight, frozen)  # type: ignore[index, union-attr]
+    assert torch.equal(weight, frozen)
     assert "model.0.weight" not in load_file(tmp_path / WEIGHTS)
     assert "model.2.weight" in load_file(tmp_path / WEIGHTS)
 
@@ -359,7 +379,7 @@ def test_frozen_weights_are_neither_trained_nor_saved(tmp_path: Path) -> None:
 class Uneven:
     """Batches of one and of three items; the gradient of each item is its number."""
 
-    def __init__(self, weight: nn.Parameter) -> None:
+    def __init__(self, weight: Tensor) -> None:
         self._weight = weight
 
     def batches(self, epoch: int) -> list[list[float]]:

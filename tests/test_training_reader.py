@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retriever.encoder import SpanScorer
+from retriever.encoder.backbone import find_encoder
 from retriever.encoder.encoder import load_span_encoder
 from retriever.encoder.model import SpanEncoderConfig, SpanReader
 from retriever.encoder.reader_files import READER_WEIGHTS, load_reader
 from retriever.encoder.reading import Window
-from retriever.encoder.backbone import find_encoder
 from retriever.evaluation import GradedQuestion
 from retriever.training.batches import Item, Mixture
 from retriever.training.examples import Example, ExampleSet, tokenize
@@ -91,7 +91,10 @@ def test_gradients_of_a_batch_are_those_of_its_items(model: SpanReader) -> None:
     model.zero_grad()
     for one in ITEMS:
         task.accumulate([one])
-    assert {name for name in together if name.startswith("head")} == {"head.linear.weight", "head.linear.bias"}
+    assert {name for name in together if name.startswith("head")} == {
+        "head.linear.weight",
+        "head.linear.bias",
+    }
     for name, p in model.named_parameters():
         if p.grad is not None:
             torch.testing.assert_close(together[name], p.grad, atol=1e-4, rtol=1e-3)
@@ -107,7 +110,9 @@ class Scripted(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
         rows = [torch.tensor(self._table[int(row[1])]).T for row in ids]
-        return torch.stack(rows).masked_fill(~(segments.bool() | (torch.arange(6) == 0))[..., None], -torch.inf)
+        return torch.stack(rows).masked_fill(
+            ~(segments.bool() | (torch.arange(6) == 0))[..., None], -torch.inf
+        )
 
 
 def scripted(number: int, start: int, end: int) -> Item:
@@ -119,9 +124,18 @@ def test_measures_by_hand() -> None:
     table = {
         10: [[0.0, 9.0, 3.0, 0.0, 0.0, 0.0], [0.0, 9.0, 0.0, 3.0, 0.0, 0.0]],  # 2...3
         11: [[9.0, 9.0, 3.0, 0.0, 0.0, 0.0], [9.0, 9.0, 0.0, 3.0, 0.0, 0.0]],  # none; else 2...3
-        12: [[0.0, 9.0, 0.0, 0.0, 5.0, 4.0], [0.0, 9.0, 5.0, 4.0, 0.0, 3.0]],  # 4...2 would be best, but is no span
+        12: [
+            [0.0, 9.0, 0.0, 0.0, 5.0, 4.0],
+            [0.0, 9.0, 5.0, 4.0, 0.0, 3.0],
+        ],  # 4...2 would be best, but is no span
     }
-    held_back = [scripted(10, 2, 3), scripted(11, 2, 3), scripted(12, 4, 5), scripted(10, 0, 0), scripted(11, 0, 0)]
+    held_back = [
+        scripted(10, 2, 3),
+        scripted(11, 2, 3),
+        scripted(12, 4, 5),
+        scripted(10, 0, 0),
+        scripted(11, 0, 0),
+    ]
     measures = task_of(Scripted(table), held_back=held_back).evaluate()
 
     def entropy(number: int, start: int, end: int) -> float:
@@ -155,9 +169,7 @@ def test_an_epoch_is_planned_once_and_again_the_same(model: SpanReader) -> None:
 
 def test_a_split_numbers_negatives_anew() -> None:
     nothing = np.empty(0, dtype=np.int64)
-    examples = [
-        Example(str(i), nothing, nothing, 0, (0, 0), (), "", held_back=i in {1, 4}) for i in range(6)
-    ]
+    examples = [Example(str(i), nothing, nothing, 0, (0, 0), (), "", held_back=i in {1, 4}) for i in range(6)]
     learned, held = split(ExampleSet([], examples), {0: (7,), 3: (8, 9), 4: (5,), 5: (6,)})
     assert [example.question for example in learned[0].examples] == ["0", "2", "3", "5"]
     assert learned[1] == {0: (7,), 2: (8, 9), 3: (6,)}
@@ -165,7 +177,11 @@ def test_a_split_numbers_negatives_anew() -> None:
     assert held[1] == {1: (5,)}
 
 
-ANIMALS, PLACES, COLOURS = ("cat", "dog", "sensor", "manager", "team"), ("paris", "berlin", "the mountain"), ("red", "blue")
+ANIMALS, PLACES, COLOURS = (
+    ("cat", "dog", "sensor", "manager", "team"),
+    ("paris", "berlin", "the mountain"),
+    ("red", "blue"),
+)
 
 
 def made_up(count: int) -> list[GradedQuestion]:
@@ -207,7 +223,8 @@ def test_a_tiny_model_learns_its_questions(tiny_encoder_folder: Path, tmp_path: 
     learned = [question for question, is_held in zip(QUESTIONS, held, strict=True) if not is_held]
     readings = scorer.read_many([(question.question, question.context, "") for question in learned])
     right = [
-        (reading.start, reading.end) == (question.answers[0].start, question.answers[0].end) and not reading.no_answer
+        (reading.start, reading.end) == (question.answers[0].start, question.answers[0].end)
+        and not reading.no_answer
         for reading, question in zip(readings, learned, strict=True)
     ]
     assert sum(right) >= 0.9 * len(right), f"{sum(right)} of {len(right)}"
@@ -257,7 +274,9 @@ def test_embeddings_are_frozen(tiny_encoder_folder: Path) -> None:
     model.freeze_embeddings()
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     assert frozen
-    assert all(name.startswith(("encoder.backbone.embeddings.", "encoder.backbone.pooler.")) for name in frozen)
+    assert all(
+        name.startswith(("encoder.backbone.embeddings.", "encoder.backbone.pooler.")) for name in frozen
+    )
     assert not any(
         p.requires_grad for name, p in model.named_parameters() if "embeddings" in name or "pooler" in name
     )

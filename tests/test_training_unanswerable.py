@@ -1,4 +1,4 @@
-"""Questions and passages changed so that nothing answers: every device by hand, and made-up rows and keywords."""
+"""Questions and passages changed so that nothing answers: every device by hand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.training.examples import PassageTokens
-from retriever.training.keywords import as_keywords
-from retriever.training.rows import make_row_question
 from retriever.training.unanswerable import (
     ANTONYMS,
     Entities,
@@ -37,7 +35,10 @@ def drawn(device: object, *arguments: object) -> set[str | None]:
         ("Who did sign it?", {"Who didn't sign it?", "Who did not sign it?", "Who did never sign it?"}),
         ("Can it fly?", {"can't it fly?", "Can not it fly?", "Can never it fly?"}),
         ("Who will pay?", {"Who won't pay?", "Who will not pay?", "Who will never pay?"}),
-        ("who was it that had won", {"who wasn't it that had won", "who was not it that had won", "who was never it that had won"}),
+        (
+            "who was it that had won",
+            {"who wasn't it that had won", "who was not it that had won", "who was never it that had won"},
+        ),
         ("Who signed it?", {None}),
         ("Who candidly island?", {None}),
     ],
@@ -70,14 +71,30 @@ def test_antonyms_go_both_ways_and_never_to_themselves() -> None:
 @pytest.mark.parametrize(
     ("question", "answers", "expected"),
     [
-        ("Whom did Ada meet in 1833?", [], {"Whom did Ada meet in 1840?", "Whom did Charles Babbage meet in 1833?", "Whom did Turin meet in 1833?", "Whom did May meet in 1833?"}),
+        (
+            "Whom did Ada meet in 1833?",
+            [],
+            {
+                "Whom did Ada meet in 1840?",
+                "Whom did Charles Babbage meet in 1833?",
+                "Whom did Turin meet in 1833?",
+                "Whom did May meet in 1833?",
+            },
+        ),
         ("How many of 7?", ["1840 or 1841"], {"How many of 5?", "How many of 1833?", "How many of 250?"}),
         ("How many of 2501?", [], {"How many of 1833?", "How many of 1840?", None}),  # after 8 draws
         ("What was in 1833?", ["It was 1840"], {None}),
         ("Ada?", [], {None}),
         ("why and how?", [], {None}),
     ],
-    ids=["year or name", "number", "no part of the number", "the other is the answer", "the first word is no name", "nothing to swap"],
+    ids=[
+        "year or name",
+        "number",
+        "no part of the number",
+        "the other is the answer",
+        "the first word is no name",
+        "nothing to swap",
+    ],
 )
 def test_swap_entity(question: str, answers: list[str], expected: set[str | None]) -> None:
     assert drawn(swap_entity, question, answers, Entities([TEXT])) == expected
@@ -90,8 +107,13 @@ def test_nothing_else_to_swap_with() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.sampled_from(["Ada", "Ada Lovelace", "ada", "Turin", "1833", "1840", "5", "250", "2,500"]), max_size=8),
-    st.sampled_from(["what did Ada Lovelace do", "what of Ada", "what in 1833", "what of 250", "what of 2,500"]),
+    st.lists(
+        st.sampled_from(["Ada", "Ada Lovelace", "ada", "Turin", "1833", "1840", "5", "250", "2,500"]),
+        max_size=8,
+    ),
+    st.sampled_from(
+        ["what did Ada Lovelace do", "what of Ada", "what in 1833", "what of 250", "what of 2,500"]
+    ),
     st.integers(0, 999),
 )
 def test_an_entity_is_never_swapped_for_itself(words: list[str], question: str, seed: int) -> None:
@@ -108,7 +130,9 @@ def test_an_entity_is_never_swapped_for_itself(words: list[str], question: str, 
 
 
 def test_names_for_tables() -> None:
-    entities = Entities(["Bo met Ada Lovelace, of A House of The Long Red Road, in St. Paul. They went to Turin."])
+    entities = Entities(
+        ["Bo met Ada Lovelace, of A House of The Long Red Road, in St. Paul. They went to Turin."]
+    )
     assert entities.names == ["Ada Lovelace", "Paul", "They", "Turin"]
 
 
@@ -121,7 +145,9 @@ def test_change_question_uses_every_device() -> None:
     assert "Who did Ada meet last in 1833?" in changed
     assert "Who did Ada meet first in 1840?" in changed
     only = drawn(change_question, "which of the first", [], Entities([]))
-    assert only == {"which of the last", None}, "where there is no entity, the antonym; where no auxiliary, nothing"
+    assert only == {"which of the last", None}, (
+        "where there is no entity, the antonym; where no auxiliary, nothing"
+    )
     assert drawn(change_question, "in 1833", [], Entities([TEXT])) == {"in 1840", None}
 
 
@@ -169,53 +195,3 @@ def test_24_tokens_are_enough() -> None:
     assert without_answer(passage(34, 10), (0, 0)) is not None
     assert without_answer(passage(33, 10), (0, 0)) is None
     assert without_answer(passage(33), (0, 0)) is None
-
-
-@pytest.mark.parametrize(
-    ("question", "expected"),
-    [
-        ("What is the price of the sensor?", {"price sensor", "sensor price"}),
-        ("When was St. Paul's founded in 1675?", None),
-        ("Who is it?", {None}),
-        ("Which sensor?", {None}),
-        ("", {None}),
-    ],
-)
-def test_keywords(question: str, expected: set[str | None] | None) -> None:
-    found = drawn(as_keywords, question)
-    if expected is not None:
-        assert found == expected
-    else:
-        assert "St . Paul's founded 1675" in found or "St Paul's founded 1675" in found
-        assert len({tuple(sorted((text or "").split())) for text in found}) == 1
-
-
-NAMES = [f"Name {letter}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXY"]
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.integers(0, 10**6))
-def test_rows_hold_what_is_asked(seed: int) -> None:
-    row = make_row_question(NAMES, random.Random(seed))
-    asked = [name for name in NAMES if name in row.question]
-    assert len(asked) == 1
-    lines = row.text.split("\n")
-    if not row.end:
-        assert row.start == 0
-        return
-    cell = row.text[row.start : row.end]
-    assert cell
-    assert cell == cell.strip()
-    line = row.text.count("\n", 0, row.start)
-    assert asked[0] in lines[line], "the answer stands in the row of what is asked for"
-    before, after = row.text[: row.start], row.text[row.end :]
-    assert before.endswith((": ", "| "))
-    assert after == "" or after.startswith(("; ", "\n", " |"))
-
-
-def test_some_rows_answer_and_some_do_not() -> None:
-    rows = [make_row_question(NAMES, random.Random(seed)) for seed in range(400)]
-    answered = sum(1 for row in rows if row.end) / 400
-    assert 0.65 < answered < 0.85
-    absent = [row for row in rows if not row.end and not any(name in row.text for name in NAMES if name in row.question)]
-    assert absent, "some ask for what no row is about"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -50,10 +50,13 @@ _EncoderOption = Annotated[
     str, typer.Option("--encoder", metavar="NAME", help="What to begin with: a name or a folder.")
 ]
 _EpochsOption = Annotated[
-    float, typer.Option("--epochs", min=0.0, help="How often everything is read; may be a fraction.")
+    float, typer.Option("--epochs", min=0.001, help="How often everything is read; may be a fraction.")
 ]
 _RateOption = Annotated[
-    float, typer.Option("--learning-rate", min=0.0, help="Of the pretrained weights; new ones learn faster.")
+    float,
+    typer.Option(
+        "--learning-rate", min=0.0, help="Of the pretrained weights. From 'none', 1.5e-4 is better."
+    ),
 ]
 _SeedOption = Annotated[int, typer.Option("--seed", help="Everything random is drawn from it.")]
 _NegativesOption = Annotated[
@@ -79,9 +82,16 @@ def reader(
     data: _DataOption,
     out: _OutOption,
     index_dir: _IndexOption = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="A trained span scorer to go on from; 'none' to begin with the encoder's weights alone.",
+        ),
+    ] = "default",
     encoder: _EncoderOption = "default",
-    epochs: _EpochsOption = 1.0,
-    learning_rate: _RateOption = 1.5e-4,
+    epochs: _EpochsOption = 3.0,
+    learning_rate: _RateOption = 5e-5,
     seed: _SeedOption = 1,
     negatives: _NegativesOption = True,
     window: Annotated[int, typer.Option(min=1, help="Tokens that local attention sees on either side.")] = 8,
@@ -104,13 +114,15 @@ def reader(
 ) -> None:
     """Train the span scorer: it reads passages for the words that answer, or says that there are none.
 
-    Example: [bold]spanseek train reader --data squad/train-v1.1.json --out reader/[/bold]
+    Example: [bold]spanseek train reader --data mine.jsonl --index .spanseek --out reader/[/bold]
     """
     from retriever.encoder.backbone import find_encoder
     from retriever.encoder.model import SpanEncoderConfig
     from retriever.training.loop import TrainingConfig
     from retriever.training.reader import train_reader
 
+    if start != "none" and (window, local, concatenation) != (8, True, True):
+        raise SpanseekError("the span layer of a trained span scorer is as it is: begin with --start none")
     questions, others = _questions(data, index_dir)
     heads = find_encoder(encoder).config.local_heads
     corpus = out / "passages.index"
@@ -118,6 +130,7 @@ def reader(
         questions,
         out,
         others=others,
+        start=None if start == "none" else start,
         encoder=encoder,
         search=searching(corpus, encoder) if negatives else None,
         config=TrainingConfig(
@@ -135,6 +148,64 @@ def reader(
         index_passages(contexts, corpus, encoder)
         _fit_confidence(questions, contexts, corpus, out, confidence_questions)
     notice(f"done: spanseek search QUESTION --reader {out}")
+
+
+@train_app.command()
+def encoder(
+    data: _DataOption,
+    out: _OutOption,
+    index_dir: _IndexOption = None,
+    start: _EncoderOption = "default",
+    part: Annotated[
+        str,
+        typer.Option(
+            metavar="PART",
+            help="'span layer': local attention and projection; 'backbone': all but embeddings.",
+        ),
+    ] = "span layer",
+    keep: Annotated[
+        float,
+        typer.Option(
+            min=0.0, help="How strongly vectors are held to what they were, so that other texts don't lose."
+        ),
+    ] = 1.0,
+    epochs: _EpochsOption = 1.0,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", min=0.0, help="Default: what the part takes well.")
+    ] = None,
+    seed: _SeedOption = 1,
+    negatives: _NegativesOption = True,
+    device: _DeviceOption = None,
+) -> None:
+    """Train the passage encoder: questions near the passages that answer them, away from others.
+
+    The result is an encoder: spanseek index --encoder DIR.
+
+    Example: [bold]spanseek train encoder --data squad/train-v1.1.json --out encoder/[/bold]
+    """
+    from dataclasses import replace
+
+    from retriever.training.encoder import ENCODER_TRAINING, train_encoder
+
+    if part not in ("span layer", "backbone"):
+        raise SpanseekError(f"--part is 'span layer' or 'backbone', not {part!r}")
+    questions, others = _questions(data, index_dir)
+    config = replace(ENCODER_TRAINING, seed=seed, epochs=epochs)
+    if learning_rate is not None:
+        config = replace(config, learning_rate=learning_rate, new_learning_rate=learning_rate)
+    train_encoder(
+        questions,
+        out,
+        others=others,
+        encoder=start,
+        search=searching(out / "passages.index", start) if negatives else None,
+        config=config,
+        part=cast("Literal['span layer', 'backbone']", part),
+        keep=keep,
+        device=device,
+        report=_report,
+    )
+    notice(f"done: spanseek index PATH --encoder {out}")
 
 
 def _questions(files: list[Path], index_dir: Path | None) -> tuple[list[GradedQuestion], list[str]]:

@@ -96,6 +96,25 @@ def load_reader(
     name: str, *, precision: str, device: str | None
 ) -> tuple[SpanReader, Tokenizer, ReadingConfig, str, Path]:
     """Model (in evaluation mode, on its device), tokenizer, sizes of windows, fingerprint and folder."""
+    model, files, reading, digest, folder = load_reader_model(name)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    bfloat16 = precision == "bfloat16" or (precision == "auto" and computes_bfloat16(where))
+    model.to(device=where, dtype=torch.bfloat16 if bfloat16 else torch.float32)
+    return model, Tokenizer.from_folder(files.folder), reading, digest, folder
+
+
+def load_reader_model(
+    name: str, *, written_out: bool = False
+) -> tuple[SpanReader, EncoderFiles, ReadingConfig, str, Path]:
+    """Model (float32, in evaluation mode), its encoder, sizes of windows, fingerprint and folder.
+
+    Args:
+        name: `default`, or a folder.
+        written_out: As in `load_backbone`.
+
+    Raises:
+        EncoderError: There is none, it is damaged, or the encoder that it goes with is another.
+    """
     folder = shipped_folder() if name == DEFAULT_ENCODER else Path(name)
     if not (folder / READER_SETTINGS).is_file() or not (folder / READER_WEIGHTS).is_file():
         raise EncoderError(
@@ -106,7 +125,7 @@ def load_reader(
     if files.fingerprint != settings.fingerprint:
         raise EncoderError(f"the span scorer at {name!r} was trained on another version of {files.name!r}")
     span, reading = _sizes(settings, name)
-    model = SpanReader(load_span_encoder(files, span), segments=settings.segments)
+    model = SpanReader(load_span_encoder(files, span, written_out=written_out), segments=settings.segments)
     try:
         weights = {
             key: dequantise(value, saved[key + _SCALE]) if key + _SCALE in saved else value
@@ -125,11 +144,8 @@ def load_reader(
     ]
     if lost or unexpected:
         raise EncoderError(f"the span scorer at {name!r} doesn't fit: {(lost + unexpected)[0]}")
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    bfloat16 = precision == "bfloat16" or (precision == "auto" and computes_bfloat16(where))
-    model.to(device=where, dtype=torch.bfloat16 if bfloat16 else torch.float32).eval()
     digest = hashlib.sha256(text.encode() + (folder / READER_WEIGHTS).read_bytes()).hexdigest()
-    return model, Tokenizer.from_folder(files.folder), reading, digest, folder
+    return model.eval(), files, reading, digest, folder
 
 
 def _read(folder: Path, name: str) -> tuple[str, ReaderSettings, dict[str, Tensor]]:

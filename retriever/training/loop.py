@@ -38,7 +38,7 @@ class TrainingConfig(Saved):
         batches_per_step: Passes whose gradients make one step.
         learning_rate: Of pretrained weights, after warm-up.
         new_learning_rate: Of the span layer and the heads, which start from nothing.
-        warmup_steps: Steps until the rate is reached.
+        warmup_steps: Steps until the rate is reached; in a short run, a tenth of it.
         decay: Share of all steps over which the rate falls to zero, at the end.
         weight_decay: AdamW's, of matrices.
         clip: Greatest norm of a step's gradient.
@@ -120,7 +120,7 @@ class Loop:
         Returns:
             Measures of the held-back part at the end.
         """
-        steps_per_epoch = len(self.task.batches(0)) // self.config.batches_per_step
+        steps_per_epoch = -(-len(self.task.batches(0)) // self.config.batches_per_step)
         total = max(1, round(steps_per_epoch * self.config.epochs))
         if (self._folder / _STATE).exists():
             self._load()
@@ -198,7 +198,7 @@ class Loop:
         epoch = 0
         while True:
             batches = self.task.batches(epoch)
-            steps = len(batches) // size
+            steps = -(-len(batches) // size)
             if not steps:
                 raise SpanseekError("there are too few questions to train on: give more data")
             for i in range(steps):
@@ -228,7 +228,7 @@ class Loop:
 
     def _factor(self, total: int) -> float:
         """Share of the peak rate at the step that comes next."""
-        warm = (self._step + 1) / max(1, self.config.warmup_steps)
+        warm = (self._step + 1) / max(1.0, min(self.config.warmup_steps, total / 10))
         falling = (total - self._step) / max(1.0, total * self.config.decay)
         return min(1.0, warm, falling)
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retriever.encoder.backbone import DEFAULT_ENCODER, find_encoder
+from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles, find_encoder
 from retriever.encoder.encoder import computes_bfloat16, load_span_encoder
 from retriever.encoder.model import SpanEncoder, SpanEncoderConfig, SpanReader
-from retriever.encoder.reader_files import save_reader
+from retriever.encoder.reader_files import load_reader_model, save_reader
 from retriever.encoder.reading import PairLayout, ReadingConfig
 from retriever.encoder.spans import LONGEST_ANSWER
 from retriever.encoder.tokenizer import Tokenizer
@@ -120,6 +120,7 @@ def train_reader(
     out: Path,
     *,
     others: Sequence[str] = (),
+    start: str | None = None,
     encoder: str = DEFAULT_ENCODER,
     search: Callable[[Sequence[str]], SearchMany] | None = None,
     config: TrainingConfig | None = None,
@@ -135,11 +136,12 @@ def train_reader(
         questions: What to learn from.
         out: A folder; made if it isn't there.
         others: Passages that no question is about, to be hard negatives.
-        encoder: Whose weights to begin with.
+        start: A trained span scorer to go on from; `None`: begin with an encoder's weights.
+        encoder: That encoder; what `start` goes with, where that is given.
         search: Given passages, a search over them, for hard negatives; `None`: train without.
         config: How long and how fast.
         mixture: What stands beside each answerable question.
-        span: The span layer.
+        span: The span layer, where it is begun.
         held_back: Share of the documents that is measured, not trained on.
         device: A torch device; `None`: the GPU where there is one.
         report: Takes lines for the user.
@@ -150,19 +152,17 @@ def train_reader(
     config = config or TrainingConfig()
     mixture = mixture or Mixture()
     out.mkdir(parents=True, exist_ok=True)
-    files = find_encoder(encoder)
+    torch.manual_seed(config.seed)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model, files, reading = _begin(start, encoder, span, written_out=where.type == "cpu")
+    model.to(where).freeze_embeddings()
     tokenizer = Tokenizer.from_folder(files.folder)
     special = tokenizer.special
-    layout = PairLayout(special.before[0], special.after[-1], ReadingConfig())
+    layout = PairLayout(special.before[0], special.after[-1], reading)
     data = tokenize(questions, tokenizer, others, held_back=held_back)
     report(f"{len(data.examples):,} questions on {len(data.passages):,} passages")
     negatives = mine_once(data, out, search, report) if search is not None else {}
     learned, held = split(data, negatives)
-    torch.manual_seed(config.seed)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    base = load_span_encoder(files, span or files.config, written_out=where.type == "cpu")
-    model = SpanReader(base, segments=_knows_segments(base)).to(where)
-    model.freeze_embeddings()
     task = ReaderTask(
         model,
         Epochs(*learned, layout, tokenizer, mixture, config.seed),
@@ -171,11 +171,23 @@ def train_reader(
         padding=special.padding,
         bfloat16=computes_bfloat16(where),
     )
-    is_new = ("encoder.local.", "encoder.projection.", "head.")
+    is_new = ("encoder.local.", "encoder.projection.", "head.") if start is None else ()
     loop = Loop(model, lambda name: name.startswith(is_new), task, config, out, report)
     measures = loop.run()
     save_reader(model, files, layout.config, out)
     return measures
+
+
+def _begin(
+    start: str | None, encoder: str, span: SpanEncoderConfig | None, *, written_out: bool
+) -> tuple[SpanReader, EncoderFiles, ReadingConfig]:
+    """The model before its first step, the encoder whose embeddings it has, and sizes of windows."""
+    if start is not None:
+        model, files, reading, *_ = load_reader_model(start, written_out=written_out)
+        return model, files, reading
+    files = find_encoder(encoder)
+    base = load_span_encoder(files, span or files.config, written_out=written_out)
+    return SpanReader(base, segments=_knows_segments(base)), files, ReadingConfig()
 
 
 def split(

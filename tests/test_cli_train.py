@@ -1,0 +1,81 @@
+"""`spanseek train`: what it makes is used, and what it can't do is one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from retriever.errors import SpanseekError
+
+runner = CliRunner()
+
+
+def rows(path: Path, count: int = 24) -> Path:
+    """Questions about made-up passages, four of them without an answer."""
+    things = ["cat", "dog", "mat", "wind", "snow", "price"]
+    with path.open("w", encoding="utf-8") as file:
+        for i in range(count):
+            thing, other = things[i % 6], things[(i + 1) % 6]
+            context = f"the {thing} is in paris {i}. the {other} is in berlin {i}."
+            answer = f"paris {i}"
+            answers = [] if i % 6 == 5 else [{"text": answer, "answer_start": context.index(answer)}]
+            row = {"question": f"where is the {thing} {i}?", "context": context, "answers": answers}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.mark.integration
+def test_a_reader_is_trained_goes_on_and_answers(tmp_path: Path, tiny_encoder_folder: Path) -> None:
+    out = tmp_path / "reader"
+    command = ["train", "reader", "--start", "none", "--encoder", str(tiny_encoder_folder)]
+    command += ["--data", str(rows(tmp_path / "rows.jsonl", 96)), "--out", str(out), "--epochs", "3"]
+    done = runner.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert (out / "reader.json").is_file()
+    again = runner.invoke(app, [*command, "--confidence-questions", "0"])
+    assert again.exit_code == 0, again.output
+    assert "going on from step" in again.output
+    documents = tmp_path / "notes.txt"
+    documents.write_text("the cat is in paris.\n", encoding="utf-8")
+    index = str(tmp_path / "index")
+    assert runner.invoke(app, ["index", str(documents), "--index", index]).exit_code == 0
+    question = ["search", "where is the cat?", "--index", index, "--json", "--min-confidence", "0"]
+    found = runner.invoke(app, [*question, "--reader", str(out)])
+    assert found.exit_code == 0, found.output
+    answers = json.loads(found.stdout)["answers"]
+    assert answers
+    assert answers[0]["text"] in "the cat is in paris."
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--window", "4"], "--start none"),
+        (["--start", "nowhere/at/all"], "there is no span scorer"),
+    ],
+)
+def test_what_a_reader_cannot_be_is_one_line(tmp_path: Path, options: list[str], said: str) -> None:
+    data = rows(tmp_path / "rows.jsonl")
+    command = ["train", "reader", "--data", str(data), "--out", str(tmp_path / "out"), "--no-negatives"]
+    done = runner.invoke(app, [*command, *options])
+    assert isinstance(done.exception, SpanseekError)
+    assert said in str(done.exception)
+
+
+def test_own_rows_need_an_index(tmp_path: Path) -> None:
+    data = tmp_path / "own.jsonl"
+    data.write_text(json.dumps({"question": "who?", "answers": ["me"]}) + "\n", encoding="utf-8")
+    done = runner.invoke(app, ["train", "reader", "--data", str(data), "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, SpanseekError)
+    assert "--index" in str(done.exception)
+
+
+def test_an_unknown_part_is_one_line(tmp_path: Path) -> None:
+    command = ["train", "encoder", "--data", str(rows(tmp_path / "r.jsonl")), "--out", str(tmp_path / "o")]
+    done = runner.invoke(app, [*command, "--part", "everything"])
+    assert isinstance(done.exception, SpanseekError)
+    assert "span layer" in str(done.exception)
