@@ -18,7 +18,7 @@ from retriever.types import Scores
 def candidate(
     chunk: int, document: int, start: int, end: int, score: float, section: str = "[]"
 ) -> Candidate:
-    return Candidate((chunk,), document, section, start, end, Scores(score))
+    return Candidate((chunk,), document, section, start, end, score, Scores(score))
 
 
 @pytest.mark.parametrize(

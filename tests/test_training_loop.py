@@ -24,7 +24,7 @@ CONFIG = TrainingConfig(
     batches_per_step=2,
     learning_rate=0.01,
     new_learning_rate=0.02,
-    warmup_steps=4,
+    warmup_steps=2,
     evaluate_every=5,
 )
 WEIGHTS, STATE = "checkpoint.safetensors", "checkpoint.json"
@@ -47,7 +47,7 @@ class KilledError(Exception):
 class Noise:
     """A task with noise in the model and in the data, and with epochs of different lengths."""
 
-    def __init__(self, model: nn.Module, *, kill_at: int | None = None, batches: int = 11) -> None:
+    def __init__(self, model: nn.Module, *, kill_at: int | None = None, batches: int = 9) -> None:
         self.model = model
         self.seen: list[float] = []
         self.looks = 0
@@ -105,21 +105,25 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         assert torch.equal(value, other[name]), f"{name} differs by {(value - other[name]).abs().max()}"
 
 
-# An epoch has 5 steps, every other one 6; 4 times the first are 20.
-@pytest.mark.parametrize("kill_at", [1, 2, 15, 21, 39], ids=lambda batches: f"after {batches} batches")
+# Epochs have 9, 11, 9, ... batches, which makes 5, 6, 5, ... steps, the last of each of one batch; 4 * 5 steps in all.
+ENDS = [2, 4, 6, 8, 9, 11, 13, 15, 17, 19, 20, 22, 24, 26, 28, 29, 31, 33, 35, 37]
+"""Batches that are done when each step is."""
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 9, 10, 16, 36], ids=lambda batches: f"after {batches} batches")
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, kill_at: int) -> None:
     whole, seen = finished(tmp_path / "whole", CONFIG)
-    assert len(seen) == 40
+    assert len(seen) == ENDS[-1]
     loop, task = loop_of(tmp_path / "killed", CONFIG, kill_at=kill_at)
     with pytest.raises(KilledError):
         loop.run(checkpoint_every=-1.0)
-    steps = kill_at // 2
+    steps = sum(end <= kill_at for end in ENDS)
     lines: list[str] = []
     # with a checkpoint, neither the weights nor the noise that it begins with count
     again, rest = loop_of(tmp_path / "killed", CONFIG, seed=9 if steps else 0, lines=lines)
     again.run()
     assert_same(load_file(tmp_path / "killed" / WEIGHTS), whole)
-    assert task.seen[: 2 * steps] + rest.seen == seen
+    assert task.seen[: ENDS[steps - 1] if steps else 0] + rest.seen == seen
     if steps:
         assert lines[0] == f"going on from step {steps} of 20"
 
@@ -137,14 +141,14 @@ def test_what_came_after_the_checkpoint_is_done_again(tmp_path: Path) -> None:
     assert_same(load_file(tmp_path / "killed" / WEIGHTS), load_file(kept / WEIGHTS))
     again, rest = loop_of(tmp_path / "killed", CONFIG)
     again.run()
-    assert rest.seen == seen[12:]
+    assert rest.seen == seen[13:]
     assert_same(load_file(tmp_path / "killed" / WEIGHTS), whole)
 
 
 def test_a_kill_between_the_two_files_of_a_checkpoint(tmp_path: Path) -> None:
     whole, _ = finished(tmp_path / "whole", CONFIG)
     folder = tmp_path / "killed"
-    loop, _ = loop_of(folder, CONFIG, kill_at=12)
+    loop, _ = loop_of(folder, CONFIG, kill_at=11)
     with pytest.raises(KilledError):
         loop.run(checkpoint_every=-1.0)
     older = (folder / STATE).read_text(encoding="utf-8")
@@ -175,14 +179,14 @@ def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
 def test_a_run_can_be_made_longer_or_shorter_before_its_decay(
     tmp_path: Path, first: float, then: float
 ) -> None:
-    """With 20 steps the rate falls from the 12th on."""
+    """With 20 steps the rate falls after the 12th, which ends with batch 22."""
     whole, seen = finished(tmp_path / "whole", replace(CONFIG, epochs=then))
-    loop, _ = loop_of(tmp_path / "changed", replace(CONFIG, epochs=first), kill_at=24)
+    loop, _ = loop_of(tmp_path / "changed", replace(CONFIG, epochs=first), kill_at=22)
     with pytest.raises(KilledError):
         loop.run(checkpoint_every=-1.0)
     again, rest = loop_of(tmp_path / "changed", replace(CONFIG, epochs=then))
     again.run()
-    assert rest.seen == seen[24:]
+    assert rest.seen == seen[22:]
     assert_same(load_file(tmp_path / "changed" / WEIGHTS), whole)
 
 
@@ -194,9 +198,9 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
             loop.run()
 
 
-def test_too_few_batches_for_a_step(tmp_path: Path) -> None:
+def test_nothing_to_train_on(tmp_path: Path) -> None:
     model = network()
-    task = Noise(model, batches=1)
+    task = Noise(model, batches=0)
     loop = Loop(model, lambda name: False, task, CONFIG, tmp_path, lambda line: None)
     with pytest.raises(SpanseekError, match="too few questions"):
         loop.run()
@@ -245,18 +249,19 @@ def one_weight(
     return Loop(model, lambda name: False, task, config, folder, lines.append), task, model, lines
 
 
-def test_the_schedule_by_hand(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("warmup", "takes"), [(4, 4), (40, 10)], ids=["as set", "a tenth of a short run"])
+def test_the_schedule_by_hand(tmp_path: Path, warmup: int, takes: int) -> None:
     """AdamW's step is the rate itself where the gradient is always the same."""
-    loop, task, _, lines = one_weight(tmp_path)
+    loop, task, _, lines = one_weight(tmp_path, replace(ONE, warmup_steps=warmup))
     loop.run()
     places = [*task.before, float(load_file(tmp_path / WEIGHTS)["model.weight"])]
     rates = [one - other for one, other in pairwise(places)]
     assert len(rates) == 100
-    expected = [1e-3 * min(1, (step + 1) / 40, (100 - step) / 40) for step in range(100)]
+    expected = [1e-3 * min(1, (step + 1) / takes, (100 - step) / 40) for step in range(100)]
     assert rates == pytest.approx(expected, rel=2e-3)
-    assert expected[39] == expected[60] == 1e-3
+    assert expected[takes - 1] == expected[60] == 1e-3
     said = [line.split("rate ")[1].split()[0] for line in lines if line.startswith("step")]
-    assert said == ["5.25e-04", "1.00e-03", "1.00e-03", "5.00e-04", "0.00e+00"]
+    assert said == ["1.00e-03", "1.00e-03", "1.00e-03", "5.00e-04", "0.00e+00"]
 
 
 def test_the_average_by_hand(tmp_path: Path) -> None:
@@ -420,7 +425,7 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
         )
         loop.run()
         ends[most] = float(load_file(folder / WEIGHTS)["model.weight"]) - task.before[-1]
-    # The moments after three gradients of 1 and one of -1; the fourth step has 4/40 of the rate.
+    # The moments after three gradients of 1 and one of -1; the last of four steps has 1 / (0.4 * 4) of the rate.
     mean = (1 - 0.9**4 - 2 * 0.1) / (1 - 0.9**4)
-    assert ends[1.0] == pytest.approx(-mean * 1e-3 * 4 / 40, rel=1e-3)
+    assert ends[1.0] == pytest.approx(-mean * 1e-3 / 1.6, rel=1e-3)
     assert ends[1e9] > 0

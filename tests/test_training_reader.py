@@ -268,6 +268,38 @@ def test_training_mines_negatives_over_all_passages_once(tiny_encoder_folder: Pa
     assert model.encoder.config == span
 
 
+def test_training_goes_on_from_a_trained_scorer(tiny_reader_folder: Path, tmp_path: Path) -> None:
+    """At a rate of zero, it is what it was; at another, all of it learns at the pretrained weights' rate."""
+    rows = [(question.question, question.context, "") for question in QUESTIONS]
+    readings = {}
+    for rate in (0.0, 0.01):
+        train_reader(
+            QUESTIONS,
+            tmp_path / str(rate),
+            start=str(tiny_reader_folder),
+            config=TrainingConfig(
+                epochs=1.0,
+                batch_tokens=400,
+                batches_per_step=1,
+                learning_rate=rate,
+                new_learning_rate=0.0,
+                warmup_steps=1,
+            ),
+            mixture=PLAIN,
+            held_back=0.2,
+            device="cpu",
+            report=lambda line: None,
+        )
+        model, _, reading, _, _ = load_reader(str(tmp_path / str(rate)), precision="float32", device="cpu")
+        assert (reading.max_length, reading.stride) == (48, 10), "windows are those that it was trained with"
+        assert model.head.linear.weight.isfinite().all()
+        scorer = SpanScorer.load(str(tmp_path / str(rate)), precision="float32", device="cpu")
+        readings[rate] = [found.margin for found in scorer.read_many(rows)]
+    before = SpanScorer.load(str(tiny_reader_folder), precision="float32", device="cpu").read_many(rows)
+    assert readings[0.0] == pytest.approx([found.margin for found in before], abs=1e-4)
+    assert np.abs(np.subtract(readings[0.0], readings[0.01])).max() > 0.1
+
+
 def test_embeddings_are_frozen(tiny_encoder_folder: Path) -> None:
     encoder = load_span_encoder(find_encoder(str(tiny_encoder_folder)))
     model = SpanReader(encoder, segments=True)
