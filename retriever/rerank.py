@@ -49,6 +49,8 @@ FEATURES = ("margin", "start", "end", "fused", "dense", "lead", "share", "suppor
 CONFIDENCE = "confidence.json"
 _WORD = re.compile(r"\w+")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_GATE = 12.0
+"""How sharply reading is trusted or not as the best answer's confidence passes one half."""
 _CLIP = 20.0
 """Log-odds beyond this are all the same."""
 
@@ -109,9 +111,16 @@ class ConfidenceModel(Saved):
             ranked.append((row, min(confidence, ranked[-1][1]) if ranked else confidence))
         return ranked
 
-    def gain(self, margin: float) -> float:
-        """What reading adds to a passage's score."""
-        return self.passage_weight * _logistic(self.passage_slope * margin + self.passage_bias)
+    def gain(self, margin: float, confidence: float) -> float:
+        """What reading adds to a passage's score.
+
+        Args:
+            margin: Log of how much likelier the passage's best span is than no answer.
+            confidence: Of the best answer of all. Where it is more likely wrong than right, as for claims and
+                keywords, reading has nothing to say, and next to nothing is added.
+        """
+        trust = _logistic(_GATE * (confidence - 0.5))
+        return self.passage_weight * trust * _logistic(self.passage_slope * margin + self.passage_bias)
 
 
 def _vector(weights: Mapping[str, float]) -> Features:
@@ -190,6 +199,9 @@ def reorder(
     ranked: Sequence[Candidate], evidence: Sequence[Evidence], model: ConfidenceModel
 ) -> list[Candidate]:
     """Candidates by their fused score and what reading them adds; what wasn't read comes as if it had no answer."""
+    if not evidence:
+        return list(ranked)
+    confidence = model.rank(features(distinct(evidence)))[0][1]
     margins: dict[tuple[int, ...], float] = {}
     for item in evidence:
         chunks = item.candidate.chunks
@@ -199,7 +211,7 @@ def reorder(
         if (margin := margins.get(candidate.chunks)) is None
         else replace(
             candidate,
-            score=candidate.score + model.gain(margin),
+            score=candidate.score + model.gain(margin, confidence),
             scores=replace(candidate.scores, span=margin),
         )
         for candidate in ranked

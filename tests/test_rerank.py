@@ -164,9 +164,12 @@ def test_ranking_falls() -> None:
 
 def test_the_gain_by_hand() -> None:
     model = replace(UNFITTED, passage_weight=0.8, passage_bias=-1.0, passage_slope=0.5)
-    assert model.gain(2.0) == pytest.approx(0.4)
-    assert model.gain(4.0) == pytest.approx(0.8 / (1 + math.exp(-1)))
-    assert model.gain(-1e9) == pytest.approx(0, abs=1e-8)
+    sure = logistic(6.0)
+    assert model.gain(2.0, 0.5) == pytest.approx(0.2)
+    assert model.gain(2.0, 1.0) == pytest.approx(0.4 * sure)
+    assert model.gain(4.0, 1.0) == pytest.approx(0.8 * sure / (1 + math.exp(-1)))
+    assert model.gain(-1e9, 1.0) == pytest.approx(0, abs=1e-8)
+    assert model.gain(1e9, 0.0) == pytest.approx(0.8 * logistic(-6.0)), "nothing seems to answer"
 
 
 def test_reading_lifts_what_answers_and_leaves_the_rest() -> None:
@@ -186,7 +189,7 @@ def test_reading_lifts_what_answers_and_leaves_the_rest() -> None:
     ]
     lifted = reorder(ranked, found, replace(UNFITTED, passage_weight=0.25))
     assert [c.chunks[0] for c in lifted] == [0, 3, 1, 2, 4]
-    assert lifted[1].score == pytest.approx(0.85)
+    assert lifted[1].score == pytest.approx(0.6 + 0.25 * logistic(6.0))
     assert lifted[1].scores == replace(ranked[3].scores, span=20.0)
     assert reorder(ranked, [], UNFITTED) == ranked
 
@@ -256,7 +259,8 @@ def test_an_answer_is_exact(opened: Open, sentences: dict[str, str]) -> None:
     margin = answer.scores.start + answer.scores.end - answer.scores.no_answer
     assert margin == pytest.approx(3.0, abs=1e-5)
     assert hit.scores.span == pytest.approx(3.0, abs=1e-5)
-    assert hit.score == pytest.approx(hit.scores.fused + 0.3 * logistic(3.0), abs=1e-6)
+    trust = logistic(12 * (answer.confidence - 0.5))
+    assert hit.score == pytest.approx(hit.scores.fused + 0.3 * trust * logistic(3.0), abs=1e-6)
     assert response.question == WHO
 
 
