@@ -23,6 +23,7 @@ from cli.main import main
 from cli.one_line import one_line, printable
 from cli.render import print_response
 from cli.snippet import LONGEST, snippet, snippet_around
+from retriever.config import RerankConfig
 from retriever.types import Answer, AnswerScores, Hit, Response, Scores, TextSpan
 
 RELEASE = "## Who signs\n\nReleases are made on Tuesdays.  A release is approved by\n\tthe team manager. It is then built."
@@ -375,7 +376,8 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     def search(fake: FakeRetriever, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
         class Opens:
             @staticmethod
-            def open(path: Path) -> FakeRetriever:
+            def open(path: Path, *, rerank: RerankConfig) -> FakeRetriever:
+                assert rerank.reader == "default"
                 return fake
 
         monkeypatch.setattr("retriever.Retriever", Opens)
