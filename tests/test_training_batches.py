@@ -161,6 +161,17 @@ def test_changed_questions_have_no_answer(tiny_encoder: TextEncoder) -> None:
     assert tuple(tokens[1].tolist()) not in asked
 
 
+@pytest.mark.parametrize(("share", "times"), [(0.0, 1), (0.1, 1), (0.7, 2), (1.0, 3), (9.0, 5)])
+def test_few_questions_without_an_answer_are_read_again(
+    tiny_encoder: TextEncoder, share: float, times: int
+) -> None:
+    # one of the four has none: read `share * 3` times, once at least and five times at most
+    mixture = replace(NONE, most_tokens=220, unanswerable=share)
+    rows = contents(epochs(tiny_encoder, mixture).items(0))
+    assert len(rows) == 3 + times
+    assert rows.count(([2, 12, 12, 3, *range(3000, 3040), 3], 4, 0, 0, 0)) == times
+
+
 def test_keywords_stand_in_for_the_question(tiny_encoder: TextEncoder) -> None:
     items = epochs(tiny_encoder, replace(NONE, most_tokens=220, keywords=1.0)).items(0)
     assert len(items) == 4

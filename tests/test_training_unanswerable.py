@@ -13,9 +13,11 @@ from retriever.training.examples import PassageTokens
 from retriever.training.unanswerable import (
     ANTONYMS,
     Entities,
+    Phrases,
     change_question,
     negate,
     swap_entity,
+    swap_word,
     use_antonym,
     without_answer,
 )
@@ -136,19 +138,46 @@ def test_names_for_tables() -> None:
     assert entities.names == ["Ada Lovelace", "Paul", "They", "Turin"]
 
 
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        # "wheels" follows "the" too, but ends in other letters; "Turin" is a name
+        ("who built the engine?", {"who built the machine?"}),
+        ("Who built The engine first?", {"Who built The machine first?"}),
+        ("who built an engine?", {None}),
+        ("the Engine", {None}),
+        ("how many wheels", {None}),
+        ("", {None}),
+    ],
+    ids=["same ending", "case of the word before", "another word before", "a name", "asked for", "empty"],
+)
+def test_swap_word(question: str, expected: set[str | None]) -> None:
+    phrases = Phrases(
+        ["Who saw the machine?", "how heavy were the wheels", "Where is the Turine?", "how machine"]
+    )
+    assert drawn(swap_word, question, phrases) == expected
+
+
+def test_a_word_is_not_swapped_for_a_form_of_itself() -> None:
+    assert drawn(swap_word, "who built it", Phrases(["who builtit", "who"])) == {None}
+    assert drawn(swap_word, "the cities", Phrases(["the citizenries"])) == {None}
+
+
 def test_change_question_uses_every_device() -> None:
     question = "Who did Ada meet first in 1833?"
-    changed = drawn(change_question, question, [], Entities([TEXT]))
+    none = Phrases([])
+    changed = drawn(change_question, question, [], Entities([TEXT]), Phrases(["did Ada greet it"]))
     assert None not in changed
     assert question not in changed
     assert "Who didn't Ada meet first in 1833?" in changed
     assert "Who did Ada meet last in 1833?" in changed
     assert "Who did Ada meet first in 1840?" in changed
-    only = drawn(change_question, "which of the first", [], Entities([]))
+    assert "Who did Ada greet first in 1833?" in changed
+    only = drawn(change_question, "which of the first", [], Entities([]), none)
     assert only == {"which of the last", None}, (
         "where there is no entity, the antonym; where no auxiliary, nothing"
     )
-    assert drawn(change_question, "in 1833", [], Entities([TEXT])) == {"in 1840", None}
+    assert drawn(change_question, "in 1833", [], Entities([TEXT]), none) == {"in 1840", None}
 
 
 def passage(length: int, *sentences: int) -> PassageTokens:

@@ -1,13 +1,14 @@
 """Questions and passages changed so that nothing answers any more.
 
 People wrote SQuAD 2.0's unanswerable questions by a few devices (Rajpurkar et al., "Know What You Don't Know", 2018,
-table 1): negation, antonyms, entities swapped. The first three functions here do the same by rule, on questions
-that have an answer; `without_answer` takes the sentence with the answer out of the passage instead. A rule is
+table 1): negation, antonyms, entities swapped, and questions about something near that the passage doesn't say. The
+functions here do the same by rule, on questions that have an answer; `without_answer` takes the sentence with the answer out of the passage instead. A rule is
 sometimes wrong (the changed question may still be answered), so only a part of the training reads them.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections import defaultdict
@@ -52,6 +53,9 @@ _QUESTION_WORDS = frozenset(
     "during after before under since according name if as".split()
 )
 
+_ASKING = frozenset("how what which whose".split())
+"""What follows is asked for: another word there asks for another kind of thing, or for nothing at all."""
+
 
 class Entities:
     """Years, numbers and names that a document's passages hold, to swap with."""
@@ -95,6 +99,44 @@ def swap_entity(question: str, answers: Sequence[str], entities: Entities, rng: 
     return None if other is None else question[:start] + other + question[end:]
 
 
+class Phrases:
+    """Which words follow which in the questions about one document."""
+
+    def __init__(self, questions: Sequence[str]) -> None:
+        self._after: dict[str, list[str]] = defaultdict(list)
+        for question in questions:
+            words = _WORD.findall(question)
+            for before, word in itertools.pairwise(words):
+                if _is_content(word) and before.lower() not in _ASKING:
+                    self._after[before.lower()].append(word)
+
+    def other(self, before: str, than: str, rng: random.Random) -> str | None:
+        """Another word that stands after `before`, of the same ending as `than`."""
+        words = [
+            word
+            for word in self._after.get(before.lower(), ())
+            if word[-2:] == than[-2:] and word[:4] != than[:4]
+        ]
+        return rng.choice(words) if words else None
+
+
+def swap_word(question: str, phrases: Phrases, rng: random.Random) -> str | None:
+    """The question about something near: a word replaced by one that other questions have in its place."""
+    words = list(_WORD.finditer(question))
+    places = [(a.group(), b) for a, b in itertools.pairwise(words) if _is_content(b.group())]
+    rng.shuffle(places)
+    for before, match in places:
+        other = phrases.other(before, match.group(), rng)
+        if other is not None:
+            return question[: match.start()] + other + question[match.end() :]
+    return None
+
+
+def _is_content(word: str) -> bool:
+    """Whether a word is likely to mean something, and isn't a name."""
+    return len(word) > 3 and word.islower() and word not in _QUESTION_WORDS
+
+
 def use_antonym(question: str, rng: random.Random) -> str | None:
     """The question with one word turned into its opposite."""
     places = [match for match in _WORD.finditer(question) if match.group().lower() in ANTONYMS]
@@ -116,14 +158,16 @@ def negate(question: str, rng: random.Random) -> str | None:
 
 
 def change_question(
-    question: str, answers: Sequence[str], entities: Entities, rng: random.Random
+    question: str, answers: Sequence[str], entities: Entities, phrases: Phrases, rng: random.Random
 ) -> str | None:
     """The question changed by one of the devices, entities most often; `None` where none applies."""
     draw = rng.random()
-    if draw < 0.15:
+    if draw < 0.12:
         return negate(question, rng)
-    if draw < 0.40:
+    if draw < 0.32:
         return use_antonym(question, rng) or swap_entity(question, answers, entities, rng)
+    if draw < 0.57:
+        return swap_word(question, phrases, rng) or swap_entity(question, answers, entities, rng)
     return swap_entity(question, answers, entities, rng) or use_antonym(question, rng)
 
 
