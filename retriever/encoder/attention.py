@@ -55,12 +55,13 @@ class LocalSelfAttention(nn.Module):
         self.key = nn.Linear(hidden_size, hidden_size)
         self.value = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """Banded: cost grows with T * W, not T * T. Equal to `forward_masked` up to rounding.
 
         Args:
             hidden: `(B, T, C)`.
-            mask: `(B, T)` booleans, False for padding.
+            rows: `(B, T)` integers or booleans: tokens see those of the same number only. A mask, False for padding;
+                or, where texts stand end to end, the number of each token's text.
 
         Returns:
             `(B, T, C)`.
@@ -73,13 +74,14 @@ class LocalSelfAttention(nn.Module):
         query = _pad(query, 0, tail).reshape(*query.shape[:2], blocks, window, -1)  # (B, H, N, W, D)
         key = _neighbourhoods(_pad(key, window, tail + window), window)  # (B, H, N, 3W, D)
         value = _neighbourhoods(_pad(value, window, tail + window), window)
-        real = nn.functional.pad(mask, (window, tail + window))  # (B, (N + 2) W)
-        real = real.unfold(1, 3 * window, window)[:, None, :, None, :]  # (B, 1, N, 1, 3W)
+        numbers = nn.functional.pad(rows.long(), (window, tail + window), value=-1)  # (B, (N + 2) W)
+        theirs = numbers.unfold(1, 3 * window, window)[:, :, None, :]  # (B, N, 1, 3W)
+        same = numbers[:, window:-window].view(-1, blocks, window, 1) == theirs  # (B, N, W, 3W)
         offset = torch.arange(3 * window, device=hidden.device)[None, :] - window  # key's place in the block
         distance = offset - torch.arange(window, device=hidden.device)[:, None]  # (W, 3W)
-        near = distance.abs() <= window
-        # A padding token may see itself, so that its softmax is defined; nobody reads what it gives.
-        context = attention(query, key, value, (near & real) | (distance == 0))  # (B, H, N, W, D)
+        # Padding sees padding, itself at least, so that its softmax is defined; nobody reads what it gives.
+        allowed = (distance.abs() <= window) & same
+        context = attention(query, key, value, allowed[:, None])  # (B, H, N, W, D)
         return self._merge(context.flatten(2, 3)[:, :, :length])
 
     def forward_masked(self, hidden: Tensor, mask: Tensor) -> Tensor:

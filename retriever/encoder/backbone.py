@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from retriever.encoder.model import SpanEncoderConfig
+from retriever.encoder.packing import PACKED_ATTENTION, first_position, register_packed_attention
 from retriever.encoder.shipped import sha256, shipped_folder
 from retriever.errors import EncoderError
 
@@ -106,7 +107,7 @@ def load_backbone(folder: Path, *, written_out: bool = False) -> nn.Module:
         "local_files_only": True,
         "use_safetensors": _weights_file(folder).name != _TORCH_WEIGHTS,
         "dtype": "float32",
-        "attn_implementation": "eager" if written_out else "sdpa",
+        "attn_implementation": "eager" if written_out else None,  # None: the best that the model has
     }
     if "model_type" not in _read_json(folder / "config.json"):
         # Published before the field existed (SpanBERT is): a BERT.
@@ -115,6 +116,10 @@ def load_backbone(folder: Path, *, written_out: bool = False) -> nn.Module:
         backbone: nn.Module = AutoModel.from_pretrained(str(folder), **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise EncoderError(f"the encoder in {folder} doesn't load: {str(error).splitlines()[0]}") from error
+    if not written_out and first_position(backbone.config) is not None:
+        register_packed_attention()
+        attending: Any = backbone
+        attending.set_attn_implementation(PACKED_ATTENTION)
     return backbone.eval()
 
 

@@ -13,6 +13,7 @@ brings is measured against the backbone alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from retriever.config import Saved
+from retriever.encoder import packing
 from retriever.encoder.attention import LocalSelfAttention
 
 Pooling = Literal["mean", "cls"]
@@ -58,12 +60,19 @@ class SpanEncoder(nn.Module):
         size = int(settings.hidden_size)
         self.config = config
         self.hidden_size = size
+        self.first_position = packing.first_position(settings)
         self.backbone = backbone
         self.local = LocalSelfAttention(size, config.local_heads, config.window)
         parts = int(config.local) + int(config.concatenation)
         self.projection = nn.Linear(parts * size, size)
         nn.init.zeros_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)
+
+    @property
+    def reads_packed(self) -> bool:
+        """Whether `forward_packed` is there for this backbone, and the faster way: on a CPU it is."""
+        attends = getattr(self.backbone.config, "_attn_implementation", "") == packing.PACKED_ATTENTION
+        return attends and self.first_position is not None and self.projection.weight.device.type == "cpu"
 
     @property
     def is_trained(self) -> bool:
@@ -91,6 +100,38 @@ class SpanEncoder(nn.Module):
         contextual: Tensor = self._attend(token_ids, mask, segments, keep=False).last_hidden_state
         return contextual
 
+    def forward_packed(
+        self,
+        token_ids: Tensor,
+        lengths: Sequence[int],
+        *,
+        segments: Tensor | None = None,
+        span_layer: bool = True,
+    ) -> Tensor:
+        """Span representations of texts that stand end to end; the same as `forward` gives for each, up to rounding.
+
+        Args:
+            token_ids: `(N,)` integers.
+            lengths: Tokens of each text; they add up to `N`.
+            segments: `(N,)`, as in `forward`.
+            span_layer: As in `forward`.
+
+        Returns:
+            `Z (N, C)`.
+        """
+        inputs = {} if segments is None else {"token_type_ids": segments[None]}
+        output = self.backbone(
+            input_ids=token_ids[None],
+            position_ids=packing.places(lengths, self.first_position or 0)[None],
+            output_hidden_states=span_layer,
+            lengths=lengths,
+            **inputs,
+        )
+        spans: Tensor = output.last_hidden_state  # (1, N, C)
+        if span_layer:
+            spans = self.add_span_layer(spans, output.hidden_states[0], packing.rows(lengths)[None])
+        return spans[0]
+
     def contextualise(
         self, token_ids: Tensor, mask: Tensor, *, segments: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -98,11 +139,11 @@ class SpanEncoder(nn.Module):
         output = self._attend(token_ids, mask, segments, keep=True)
         return output.last_hidden_state, output.hidden_states[0]
 
-    def add_span_layer(self, contextual: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """What is added to it: from `H` and `E`, both `(B, T, C)`, to `Z (B, T, C)`."""
+    def add_span_layer(self, contextual: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:
+        """What is added to it: from `H` and `E`, both `(B, T, C)`, to `Z (B, T, C)`; for `rows` see local attention."""
         parts = []
         if self.config.local:
-            parts.append(self.local(contextual, mask))  # L (B, T, C)
+            parts.append(self.local(contextual, rows))  # L (B, T, C)
         if self.config.concatenation:
             parts.append(tokens)
         projected: Tensor = self.projection(torch.cat(parts, dim=-1))  # [L ; E] (B, T, 2C) -> (B, T, C)
@@ -126,6 +167,13 @@ class SpanEncoder(nn.Module):
             `(B, C)`.
         """
         return nn.functional.normalize(pool_tokens(spans, mask, self.config.pooling), dim=-1)
+
+
+def pool_packed(spans: Tensor, lengths: Sequence[int], pooling: Pooling) -> Tensor:
+    """What `SpanEncoder.pool` gives, for texts that stand end to end: `(N, C)` -> `(B, C)`."""
+    texts = torch.split(spans.float(), list(lengths))
+    vectors = [text[0] if pooling == "cls" else text.mean(dim=0) for text in texts]
+    return nn.functional.normalize(torch.stack(vectors), dim=-1)
 
 
 def pool_tokens(spans: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
@@ -161,7 +209,7 @@ class SpanHead(nn.Module):
         return start, end
 
     def logits(self, spans: Tensor, candidates: Tensor) -> Tensor:
-        """What `forward` takes the softmax of, float32 `(B, T, 2)`; minus infinity where a token is no candidate."""
+        """What `forward` takes the softmax of, float32 `(..., T, 2)`; minus infinity where a token is no candidate."""
         scores: Tensor = self.linear(spans).float()
         return scores.masked_fill(~candidates[..., None], float("-inf"))
 
@@ -186,6 +234,17 @@ class SpanReader(nn.Module):
         candidates = (segments.bool() & mask).clone()  # (B, T)
         candidates.scatter_(1, mask.sum(dim=1, keepdim=True) - 1, False)  # the last token is special
         candidates[:, 0] = True  # 'no answer'
+        return self.head.logits(spans, candidates)
+
+    def forward_packed(self, token_ids: Tensor, lengths: Sequence[int], segments: Tensor) -> Tensor:
+        """The same for pairs that stand end to end: `(N,)` each -> `(N, 2)`."""
+        spans = self.encoder.forward_packed(
+            token_ids, lengths, segments=segments if self.segments else None
+        )  # Z (N, C)
+        candidates = segments.bool()
+        ends = torch.tensor(lengths).cumsum(0)
+        candidates[ends - 1] = False  # the last token is special
+        candidates[ends - torch.tensor(lengths)] = True  # 'no answer'
         return self.head.logits(spans, candidates)
 
     def freeze_embeddings(self) -> None:

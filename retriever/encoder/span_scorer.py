@@ -13,6 +13,7 @@ import torch
 
 from retriever.encoder.backbone import DEFAULT_ENCODER
 from retriever.encoder.model import SpanReader
+from retriever.encoder.packing import packs
 from retriever.encoder.reader_files import load_reader
 from retriever.encoder.reading import PairLayout, ReadingConfig, Window
 from retriever.encoder.spans import Scores, SpanScores, best_spans, normalise
@@ -109,8 +110,7 @@ class SpanScorer:
             for window in self._layout.windows(ids[question], ids[passage.context], texts[number][0])
         ]
         relative: list[list[tuple[Window, Scores]]] = [[] for _ in passages]
-        for batch in _batches(rows, _BATCH_TOKENS[self._device.type]):
-            logits = self._logits([window for _, window in batch])  # (B, T, 2)
+        for batch, logits in self._read(rows):
             for (number, window), row in zip(batch, logits, strict=True):
                 inside = row[window.begin : len(window.ids) - 1] - row[0]
                 relative[number].append((window, inside))
@@ -136,6 +136,25 @@ class SpanScorer:
     def read(self, question: str, passage: str, context: str = "") -> SpanReading:
         """The best span of one passage."""
         return self.read_many([(question, passage, context)])[0]
+
+    def _read(
+        self, rows: Sequence[tuple[int, Window]]
+    ) -> Iterator[tuple[Sequence[tuple[int, Window]], Sequence[Scores]]]:
+        """Windows batch by batch, and the logits `(T, 2)` of each; of a padded batch, with those of its padding."""
+        if self._model.encoder.reads_packed:
+            for batch in packs(rows, [len(window.ids) for _, window in rows]):
+                yield batch, self._packed_logits([window for _, window in batch])
+        else:
+            for batch in _batches(rows, _BATCH_TOKENS[self._device.type]):
+                yield batch, list(self._logits([window for _, window in batch]))
+
+    def _packed_logits(self, windows: Sequence[Window]) -> list[Scores]:
+        lengths = [len(window.ids) for window in windows]
+        ids = torch.from_numpy(np.concatenate([window.ids for window in windows]))
+        segments = torch.from_numpy(np.concatenate([window.segments for window in windows]))
+        with self._lock, torch.inference_mode():
+            logits = self._model.forward_packed(ids, lengths, segments)  # (N, 2)
+        return [row.numpy() for row in torch.split(logits, lengths)]
 
     def _logits(self, windows: Sequence[Window]) -> Scores:
         longest = max(len(window.ids) for window in windows)

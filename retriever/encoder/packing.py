@@ -1,0 +1,119 @@
+"""Texts of unequal length in one pass, one after another in a single row, without padding.
+
+Attention is the only part of a transformer in which tokens meet; everything else works on each token alone. So a
+batch needn't be a rectangle: rows stand end to end, and attention is computed within each of them (the idea of Zhai
+et al., "ByteTransformer", 2023). No padding is computed, and nothing is masked, which on a CPU is worth as much again:
+attention with a mask runs at a fraction of the speed of the same products without one.
+
+The backbones are those of the transformers library; attention within rows is registered there as one more way to
+compute attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+PACKED_ATTENTION = "spanseek_packed"
+"""Under this name transformers' models find `attend`."""
+PACK_TOKENS = 1024
+"""Tokens of one pass on a CPU: what a layer works on should stay in its caches. Measured there, 1,024 tokens are 10 to
+20 % faster than 8,192."""
+_FROM_ZERO = frozenset({"bert", "electra"})
+_AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert"})
+
+
+def first_position(settings: Any) -> int | None:
+    """The position of a text's first token; `None` where a backbone of this kind can't read packed rows.
+
+    Args:
+        settings: A backbone's configuration. Its positions must be absolute, as BERT's are and MPNet's are not.
+    """
+    kind = str(getattr(settings, "model_type", ""))
+    if getattr(settings, "position_embedding_type", "absolute") not in {"absolute", None}:
+        return None
+    if kind in _FROM_ZERO:
+        return 0
+    return int(settings.pad_token_id) + 1 if kind in _AFTER_PADDING else None
+
+
+def register_packed_attention() -> None:
+    """Makes `attend` known to transformers."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+    AttentionInterface.register(PACKED_ATTENTION, attend)
+    AttentionMaskInterface.register(PACKED_ATTENTION, sdpa_mask)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    lengths: Sequence[int] | None = None,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attention within rows that stand end to end; without `lengths`, torch's over a padded batch.
+
+    Args:
+        module: The layer whose attention it is.
+        query: `(1, H, N, D)`, or `(B, H, T, D)` without `lengths`; `key` and `value` likewise.
+        key: See there.
+        value: See there.
+        attention_mask: For padded batches.
+        lengths: Tokens of each row; they add up to `N`.
+        scaling: What products are multiplied by; `None`: one through the root of `D`.
+        options: What else transformers hands to torch's attention.
+
+    Returns:
+        `(1, N, H, D)`, or `(B, T, H, D)`; and no attention weights.
+    """
+    if lengths is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        padded: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+        return padded
+    query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    output = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format)
+    first = 0
+    for length in lengths:
+        row = slice(first, first := first + length)
+        # Written out: on a CPU, for rows of some hundred tokens, it is faster than torch's kernel.
+        scores = query[:, :, row] @ key[:, :, row].transpose(-2, -1)  # (1, H, T, T)
+        output[:, row] = (scores.softmax(dim=-1) @ value[:, :, row]).transpose(1, 2)
+    return output, None
+
+
+def places(lengths: Sequence[int], first: int = 0) -> Tensor:
+    """The position of each token in its row, `(N,)`, counted from `first`."""
+    return torch.cat([torch.arange(first, first + length) for length in lengths])
+
+
+def rows(lengths: Sequence[int]) -> Tensor:
+    """The row of each token, `(N,)`."""
+    return torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+
+
+def packs(items: Sequence[T], lengths: Sequence[int], most_tokens: int = PACK_TOKENS) -> Iterator[list[T]]:
+    """Items, in their order, in batches of at most `most_tokens`; one that is longer goes alone."""
+    batch: list[T] = []
+    total = 0
+    for item, length in zip(items, lengths, strict=True):
+        if batch and total + length > most_tokens:
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += length
+    if batch:
+        yield batch
