@@ -243,6 +243,8 @@ class Retriever:
             FilterError: A filter isn't understood.
             SpanseekError: The question is blank, or a number is out of its range.
         """
+        if k < 1:
+            raise SpanseekError(f"k must be at least 1, not {k}")
         response = self.respond(question, 1, where=where, answers=k, min_confidence=min_confidence)
         return list(response.answers)
 

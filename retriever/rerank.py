@@ -264,9 +264,19 @@ def features(evidence: Sequence[Evidence]) -> Features:
 def likeliest(
     snapshot: Snapshot, evidence: Sequence[Evidence], model: ConfidenceModel, most: int
 ) -> list[Answer]:
-    """The likeliest answers, best first, each with its place in the original."""
+    """The likeliest answers, best first, each with its place in the original.
+
+    What one document says in several places is one answer, with the place where it is likeliest; what several
+    documents say are several, for each has its own context.
+    """
     spans = distinct(evidence)
-    ranked = model.rank(features(spans))[:most]
+    ranked: list[tuple[int, float]] = []
+    said: set[tuple[int, str]] = set()
+    for row, confidence in model.rank(features(spans)):
+        words = spans[row].candidate.document, _flat(spans[row].text) or spans[row].text
+        if len(ranked) < most and words not in said:
+            said.add(words)
+            ranked.append((row, confidence))
     anchors = snapshot.anchors(list({spans[i].candidate.document for i, _ in ranked}))
     found = []
     for rank, (i, confidence) in enumerate(ranked, start=1):

@@ -384,7 +384,7 @@ def test_bad_filters_and_numbers_of_ask_are_told(opened: Open) -> None:
     with opened(Reading({})) as retriever:
         with pytest.raises(FilterError, match="KEY=VALUE"):
             retriever.ask(WHO, where=["year"])
-        with pytest.raises(SpanseekError, match="at least 1"):
+        with pytest.raises(SpanseekError, match="k must be at least 1, not 0"):
             retriever.ask(WHO, 0)
 
 
@@ -527,3 +527,19 @@ def test_the_same_words_in_overlapping_chunks_are_one_answer(
     assert len(read) == 2, "the chunks should overlap there"
     assert {item.start for item in read} == {text.index("Monday")}
     assert [(answer.start, answer.text) for answer in answers] == [(text.index("Monday"), "Monday")]
+
+
+def test_what_one_document_says_twice_is_one_answer(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
+    texts = {
+        "plan": "Snow fell on Monday. The cat sat.\n\nIt ended on Monday!",
+        "note": "It began on monday.",
+    }
+    with Indexer.open(tmp_path / "index", encoder=tiny_encoder) as indexer:
+        indexer.add_documents(InputDocument(name, text) for name, text in texts.items())
+    scorer: Any = Reading({"Monday": 5.0, "monday": 4.0})
+    with Retriever.open(
+        tmp_path / "index", encoder=tiny_encoder, scorer=scorer, rerank=RerankConfig(spans=5)
+    ) as retriever:
+        answers = retriever.respond("when", answers=5, min_confidence=0.01).answers
+    found = [(answer.rank, answer.document_id, answer.text) for answer in answers]
+    assert sorted(found) == [(1, "plan", "Monday"), (2, "note", "monday")]
