@@ -157,3 +157,18 @@ def test_packs_hold_everything_once_in_order_and_no_more_than_they_may(lengths: 
         assert len(batch) == 1 or sum(lengths[item] for item in batch) <= most
     for one, other in itertools.pairwise(batches):
         assert sum(lengths[item] for item in [*one, other[0]]) > most
+
+
+def test_packs_are_filled_up_to_few_sizes(encoder: SpanEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    forward = encoder.backbone.forward
+
+    def counting(**inputs: Any) -> Any:
+        sizes.append(inputs["input_ids"].shape[1])
+        return forward(**inputs)
+
+    monkeypatch.setattr(encoder.backbone, "forward", counting)
+    with torch.inference_mode():
+        for count in range(1, 50, 3):
+            assert len(encoder.forward_packed(torch.full((count + 20,), 5), [20, count])) == count + 20
+    assert set(sizes) == {64, 128}

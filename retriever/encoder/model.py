@@ -119,10 +119,18 @@ class SpanEncoder(nn.Module):
         Returns:
             `Z (N, C)`.
         """
+        count = len(token_ids)
+        positions = packing.places(lengths, self.first_position or 0)
+        filling = -count % packing.ROUND
+        if filling:
+            # A row of nothing: of every shape that it meets, torch keeps what it compiled for it.
+            token_ids, positions = (nn.functional.pad(row, (0, filling)) for row in (token_ids, positions))
+            segments = None if segments is None else nn.functional.pad(segments, (0, filling))
+            lengths = [*lengths, filling]
         inputs = {} if segments is None else {"token_type_ids": segments[None]}
         output = self.backbone(
             input_ids=token_ids[None],
-            position_ids=packing.places(lengths, self.first_position or 0)[None],
+            position_ids=positions[None],
             output_hidden_states=span_layer,
             lengths=lengths,
             **inputs,
@@ -130,7 +138,7 @@ class SpanEncoder(nn.Module):
         spans: Tensor = output.last_hidden_state  # (1, N, C)
         if span_layer:
             spans = self.add_span_layer(spans, output.hidden_states[0], packing.rows(lengths)[None])
-        return spans[0]
+        return spans[0, :count]
 
     def contextualise(
         self, token_ids: Tensor, mask: Tensor, *, segments: Tensor | None = None

@@ -24,6 +24,8 @@ PACKED_ATTENTION = "spanseek_packed"
 PACK_TOKENS = 1024
 """Tokens of one pass on a CPU: what a layer works on should stay in its caches. Measured there, 1,024 tokens are 10 to
 20 % faster than 8,192."""
+ROUND = 64
+"""Packs are filled up to a multiple of this, so that they are of few sizes."""
 _FROM_ZERO = frozenset({"bert", "electra"})
 _AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert"})
 
@@ -84,15 +86,14 @@ def attend(
             module, query, key, value, attention_mask, scaling=scaling, **options
         )
         return padded
-    query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    output = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format)
-    first = 0
-    for length in lengths:
-        row = slice(first, first := first + length)
-        # Written out: on a CPU, for rows of some hundred tokens, it is faster than torch's kernel.
-        scores = query[:, :, row] @ key[:, :, row].transpose(-2, -1)  # (1, H, T, T)
-        output[:, row] = (scores.softmax(dim=-1) @ value[:, :, row]).transpose(1, 2)
-    return output, None
+    queries, keys, values = (torch.split(tensor, list(lengths), dim=2) for tensor in (query, key, value))
+    # Torch's kernel: written out as two products, attention is a tenth faster here, but of every length that it meets
+    # oneDNN keeps what it compiled for it, some hundred megabytes in the end.
+    attended = [
+        nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling)
+        for q, k, v in zip(queries, keys, values, strict=True)
+    ]  # (1, H, T, D) each
+    return torch.cat(attended, dim=2).transpose(1, 2).contiguous(), None
 
 
 def places(lengths: Sequence[int], first: int = 0) -> Tensor:
