@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 Features = NDArray[np.float64]
 
-FEATURES = ("margin", "start", "end", "fused", "dense", "lead", "share", "support", "length")
+FEATURES = (
+    *("margin", "start", "end", "fused", "dense", "lead", "share", "support", "length"),
+    *("sentence", "terse", "who", "when", "where", "number", "reason"),
+)
 """What a span's confidence is computed from:
 
     margin   log of how much likelier the span is than no answer, in its passage
@@ -44,13 +47,29 @@ FEATURES = ("margin", "start", "end", "fused", "dense", "lead", "share", "suppor
     share    log of its part in all that the candidates offer (a softmax over their margins)
     support  how many other candidates have the same words as their best span, logarithmic
     length   its words, logarithmic
+    sentence whether the question ends as one does
+    terse    whether it has no question word: keywords, a title, a claim
+    who      whether it asks for somebody; when, where, number, reason likewise
 """
 
 CONFIDENCE = "confidence.json"
 _WORD = re.compile(r"\w+")
+_ASKING = re.compile(r"\b(?:who|whom|whose|what|which|when|where|why|how)\b", re.IGNORECASE)
+_AMOUNTS = "many|much|long|old|far|often|high|tall|big|large|fast|deep|wide|hot|cold|heavy|soon|late|early"
+_KINDS = tuple(
+    re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
+    for words in (
+        "who|whom|whose",
+        "when|(?:what|which) (?:year|date|day|month|century|decade|time)",
+        "where|(?:what|which) (?:city|country|state|place|town|county|continent|island|building|street)",
+        rf"how (?:{_AMOUNTS})|(?:what|which) (?:percentage|percent|number|amount|share)",
+        rf"why|how(?! (?:{_AMOUNTS})\b)",
+    )
+)
+"""Somebody, a time, a place, a number, a reason or manner."""
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _GATE = 12.0
-"""How sharply reading is trusted or not as the best answer's confidence passes one half."""
+"""How sharply reading is trusted or not as the best answer's confidence passes the gate."""
 _CLIP = 20.0
 """Log-odds beyond this are all the same."""
 
@@ -68,6 +87,7 @@ class ConfidenceModel(Saved):
         passage_weight: What a passage that surely answers gains over its fused score.
         passage_bias: Added to a passage's margin before the logistic function makes a share of `passage_weight` of it.
         passage_slope: What the margin is multiplied by before that.
+        gate: Confidence of the best answer from which reading is trusted to reorder passages.
     """
 
     weights: dict[str, float]
@@ -78,6 +98,7 @@ class ConfidenceModel(Saved):
     passage_weight: float = 0.3
     passage_bias: float = 0.0
     passage_slope: float = 1.0
+    gate: float = 0.5
 
     @classmethod
     def of(cls, folder: Path) -> ConfidenceModel:
@@ -111,20 +132,23 @@ class ConfidenceModel(Saved):
             ranked.append((row, min(confidence, ranked[-1][1]) if ranked else confidence))
         return ranked
 
-    def gain(self, margin: float, confidence: float) -> float:
-        """What reading adds to a passage's score.
+    def gains(self, margins: Features, confidence: float) -> Features:
+        """What reading adds to passages' scores, `(P,)`.
 
         Args:
-            margin: Log of how much likelier the passage's best span is than no answer.
-            confidence: Of the best answer of all. Where it is more likely wrong than right, as for claims and
-                keywords, reading has nothing to say, and next to nothing is added.
+            margins: `(P,)`, log of how much likelier each passage's best span is than no answer.
+            confidence: Of the best answer of all. Where it is below the gate, as for claims and keywords, reading
+                has nothing to say, and next to nothing is added.
         """
-        trust = _logistic(_GATE * (confidence - 0.5))
-        return self.passage_weight * trust * _logistic(self.passage_slope * margin + self.passage_bias)
+        trust = _logistic(_GATE * (confidence - self.gate))
+        logits = np.clip(self.passage_slope * margins + self.passage_bias, -_CLIP, _CLIP)
+        gains: Features = self.passage_weight * trust / (1.0 + np.exp(-logits))
+        return gains
 
 
 def _vector(weights: Mapping[str, float]) -> Features:
-    return np.array([weights[name] for name in FEATURES])
+    # a model that was fitted before a feature was there knows nothing of it
+    return np.array([weights.get(name, 0.0) for name in FEATURES])
 
 
 def _logistic(logit: float) -> float:
@@ -148,6 +172,7 @@ class Evidence:
         span: In code points of the chunk's text.
         margin: Log of how much likelier it is than no answer.
         no_answer: Log-probability of no answer in this chunk.
+        question: What was asked.
     """
 
     candidate: Candidate
@@ -155,6 +180,7 @@ class Evidence:
     span: ScoredSpan
     margin: float
     no_answer: float
+    question: str = ""
 
     @property
     def start(self) -> int:
@@ -191,7 +217,7 @@ def gather(
     for candidate, passage, scores in zip(read, passages, scored, strict=True):
         for span in best_spans(scores, config.spans):
             margin = float(np.clip(span.score - scores.no_answer, -_CLIP, _CLIP))
-            found.append(Evidence(candidate, passage, span, margin, scores.no_answer))
+            found.append(Evidence(candidate, passage, span, margin, scores.no_answer, question))
     return found
 
 
@@ -206,14 +232,15 @@ def reorder(
     for item in evidence:
         chunks = item.candidate.chunks
         margins[chunks] = max(margins.get(chunks, -_CLIP), item.margin)
+    gains = dict(zip(margins, model.gains(np.array(list(margins.values())), confidence), strict=True))
     changed = [
-        candidate
-        if (margin := margins.get(candidate.chunks)) is None
-        else replace(
+        replace(
             candidate,
-            score=candidate.score + model.gain(margin, confidence),
-            scores=replace(candidate.scores, span=margin),
+            score=candidate.score + float(gains[candidate.chunks]),
+            scores=replace(candidate.scores, span=margins[candidate.chunks]),
         )
+        if candidate.chunks in margins
+        else candidate
         for candidate in ranked
     ]
     return sorted(changed, key=lambda c: (-c.score, c.chunks))
@@ -237,6 +264,7 @@ def features(evidence: Sequence[Evidence]) -> Features:
     """
     texts = [_flat(item.text) for item in evidence]
     margins = np.array([item.margin for item in evidence])
+    kinds = {question: _kinds(question) for question in {item.question for item in evidence}}
     total = float(np.logaddexp.reduce(np.append(margins, 0.0)))  # 0: no answer
     rows = []
     for i, item in enumerate(evidence):
@@ -256,6 +284,7 @@ def features(evidence: Sequence[Evidence]) -> Features:
                 item.margin - total,
                 math.log1p(support),
                 math.log1p(len(texts[i].split())),
+                *kinds[item.question],
             ]
         )
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(FEATURES))
@@ -313,6 +342,13 @@ def likeliest(
             )
         )
     return found
+
+
+def _kinds(question: str) -> list[float]:
+    """What kind of question it is, in the order of `FEATURES`."""
+    sentence = question.rstrip().endswith(("?", "\N{FULLWIDTH QUESTION MARK}"))
+    terse = _ASKING.search(question) is None
+    return [float(sentence), float(terse), *(float(kind.search(question) is not None) for kind in _KINDS)]
 
 
 def _flat(text: str) -> str:

@@ -74,13 +74,39 @@ def test_features_by_hand() -> None:
     other = evidence("cat", -1.0, candidate(2, fused=0.5, dense=None), start_score=-30.0, end_score=-2.0)
     rows = features([one, other])
     total = math.log(math.exp(2.0) + math.exp(-1.0) + 1)
-    # margin, start, end, fused, dense, lead, share, support, length
+    # margin, start, end, fused, dense, lead, share, support, length; then no sentence, and no question word
     assert rows[0].tolist() == pytest.approx(
-        [2.0, -0.25, -0.5, 0.75, 0.25, 3.0, 2.0 - total, 0.0, math.log(4)]
+        [2.0, -0.25, -0.5, 0.75, 0.25, 3.0, 2.0 - total, 0.0, math.log(4), 0, 1, 0, 0, 0, 0, 0]
     )
     assert rows[1].tolist() == pytest.approx(
-        [-1.0, -20.0, -2.0, 0.5, 0.0, -3.0, -1.0 - total, 0.0, math.log(2)]
+        [-1.0, -20.0, -2.0, 0.5, 0.0, -3.0, -1.0 - total, 0.0, math.log(2), 0, 1, 0, 0, 0, 0, 0]
     )
+
+
+@pytest.mark.parametrize(
+    ("question", "kinds"),
+    [
+        ("Who signs it?", {"sentence", "who"}),
+        ("who signs it", {"who"}),
+        ("Whose and when? ", {"sentence", "who", "when"}),
+        ("in what year was it", {"when"}),
+        ("which date, and where", {"when", "where"}),
+        ("In which city?", {"sentence", "where"}),
+        ("how many are there", {"number"}),
+        ("What percentage is it?", {"sentence", "number"}),
+        ("How is it done?", {"sentence", "reason"}),
+        ("Why?", {"sentence", "reason"}),
+        ("What is it?", {"sentence"}),
+        ("standby allowance", {"terse"}),
+        ("whatever nowhere whoever", {"terse"}),
+        ("Wie viele Tage?", {"sentence", "terse"}),
+        ("何台ですか\uff1f", {"sentence", "terse"}),
+    ],
+)
+def test_what_kind_of_question_it_is(question: str, kinds: set[str]) -> None:
+    rows = features([replace(evidence("cat", 0.0, candidate(1)), question=question)])
+    names = FEATURES[FEATURES.index("sentence") :]
+    assert {name for name in names if rows[0, column(name)]} == kinds
 
 
 def test_the_same_words_elsewhere_support_and_are_no_rival() -> None:
@@ -152,8 +178,8 @@ def test_confidences_are_probabilities_whatever_the_odds() -> None:
 def test_ranking_falls() -> None:
     random = np.random.default_rng(0)
     model = ConfidenceModel(
-        weights=dict(zip(FEATURES, random.normal(size=9), strict=True)),
-        first_weights=dict(zip(FEATURES, random.normal(size=9), strict=True)),
+        weights=dict(zip(FEATURES, random.normal(size=len(FEATURES)), strict=True)),
+        first_weights=dict(zip(FEATURES, random.normal(size=len(FEATURES)), strict=True)),
     )
     for _ in range(50):
         ranked = model.rank(random.normal(size=(8, len(FEATURES))))
@@ -162,14 +188,25 @@ def test_ranking_falls() -> None:
         assert confidences == sorted(confidences, reverse=True)
 
 
+def gain(model: ConfidenceModel, margin: float, confidence: float) -> float:
+    return float(model.gains(np.array([margin]), confidence)[0])
+
+
 def test_the_gain_by_hand() -> None:
     model = replace(UNFITTED, passage_weight=0.8, passage_bias=-1.0, passage_slope=0.5)
     sure = logistic(6.0)
-    assert model.gain(2.0, 0.5) == pytest.approx(0.2)
-    assert model.gain(2.0, 1.0) == pytest.approx(0.4 * sure)
-    assert model.gain(4.0, 1.0) == pytest.approx(0.8 * sure / (1 + math.exp(-1)))
-    assert model.gain(-1e9, 1.0) == pytest.approx(0, abs=1e-8)
-    assert model.gain(1e9, 0.0) == pytest.approx(0.8 * logistic(-6.0)), "nothing seems to answer"
+    assert gain(model, 2.0, 0.5) == pytest.approx(0.2)
+    assert gain(model, 2.0, 1.0) == pytest.approx(0.4 * sure)
+    assert gain(model, 4.0, 1.0) == pytest.approx(0.8 * sure / (1 + math.exp(-1)))
+    assert gain(model, -1e9, 1.0) == pytest.approx(0, abs=1e-8)
+    assert gain(model, 1e9, 0.0) == pytest.approx(0.8 * logistic(-6.0)), "nothing seems to answer"
+    assert gain(replace(model, gate=0.7), 2.0, 0.7) == pytest.approx(0.2)
+
+
+def test_a_model_fitted_before_a_feature_was_there_knows_nothing_of_it() -> None:
+    older = replace(UNFITTED, weights={"margin": 1.0}, first_weights={"margin": 1.0})
+    rows = np.arange(2.0 * len(FEATURES)).reshape(2, -1)
+    assert older.rank(rows) == UNFITTED.rank(rows)
 
 
 def test_reading_lifts_what_answers_and_leaves_the_rest() -> None:

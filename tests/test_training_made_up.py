@@ -1,4 +1,4 @@
-"""Made-up tables and keyword questions: what they say is true of the text beside them."""
+"""Made-up tables, keywords and statements: what they say is true of the text beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from retriever.training.keywords import as_keywords
+from retriever.training.keywords import as_keywords, as_statement
 from retriever.training.rows import make_row_question
 
 NAMES = [f"Name{chr(65 + i)}{chr(65 + j)}" for i in range(6) for j in range(5)]
@@ -55,3 +55,17 @@ def test_the_same_seed_makes_the_same_question() -> None:
 def test_keywords(question: str, expected: set[str] | None) -> None:
     words = as_keywords(question, random.Random(0))
     assert (None if words is None else set(words.split())) == expected
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("When did Bell move home?", "1864", "1864 Bell move home."),
+        ("How many wheels does it have?", "two", "two wheels it have."),
+        ("The bid was lost in what court?", "the Supreme Court", "The bid was lost the Supreme Court court."),
+        ("In what year was it built?", "1890", "1890 was it built."),
+        ("warranty Petrel 3", "2 years", None),
+    ],
+)
+def test_statements(question: str, answer: str, expected: str | None) -> None:
+    assert as_statement(question, answer) == expected

@@ -252,13 +252,14 @@ def _fit_confidence(
     from retriever.rerank import CONFIDENCE
     from retriever.training.confidence import ask, fit
     from retriever.training.examples import hold_back
+    from retriever.training.keywords import as_keywords, as_statement
 
     held = hold_back(questions, 0.05)
     chosen = [question for question, is_held in zip(questions, held, strict=True) if is_held]
     rng = random.Random(0)  # noqa: S311 - nothing secret
     chosen = rng.sample(chosen, min(most, len(chosen)))
     number = {context: str(i) for i, context in enumerate(contexts)}
-    asked = []
+    asked, statements = [], []
     with Retriever.open(corpus, rerank=RerankConfig(reader=str(out))) as retriever:
         for done, question in enumerate(chosen, start=1):
             evidence = retriever.evidence(question.question)
@@ -266,10 +267,18 @@ def _fit_confidence(
             asked.append(ask(question, evidence, gold=gold, answerable=bool(question.answers)))
             if question.answers and rng.random() < 1 / 3:
                 asked.append(ask(question, evidence, gold=gold, answerable=False))
+            words = as_keywords(question.question, rng) if rng.random() < 1 / 4 else None
+            if words is not None:
+                evidence = retriever.evidence(words)
+                asked.append(ask(question, evidence, gold=gold, answerable=bool(question.answers)))
+            elif question.answers and rng.random() < 1 / 3:
+                statement = as_statement(question.question, question.accepted[0])
+                if statement is not None:
+                    statements.append(ask(question, retriever.evidence(statement), gold=gold))
             if done % 100 == 0:
                 _report(f"confidence: {done:,} of {len(chosen):,} held-back questions asked")
     try:
-        model = fit(asked)
+        model = fit(asked, statements)
     except SpanseekError as error:
         notice(f"confidences are the model's own: {error}")
         return

@@ -7,6 +7,7 @@ that the model also meets questions to which the honest answer is none.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,8 @@ often chose a word more or less, and sets with several annotators accept each on
 UNANSWERABLE = 1 / 3
 """What a question without an answer counts when probabilities are fitted. A third of the questions is asked a second
 time that way: so they make a tenth of all. How many they are among a user's questions, nobody knows."""
+_LOSS = 0.001
+"""Mean reciprocal rank that statements may lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,15 @@ def ask(
     )
 
 
-def fit(asked: Sequence[Asked]) -> ConfidenceModel:
+def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceModel:
     """The model that fits best.
 
     A first logistic regression over all spans says which span to put first. The second, over first spans alone, says
     how likely those are right: choosing the best of many makes the first one's probabilities too high.
+
+    Args:
+        asked: Questions, and keywords that stand for one.
+        statements: Queries that ask nothing: the order of their passages may not lose by reading.
 
     Raises:
         SpanseekError: scikit-learn is not installed, or the questions are too few.
@@ -112,7 +119,7 @@ def fit(asked: Sequence[Asked]) -> ConfidenceModel:
     )
     confidences = best.predict_proba(firsts)[:, 1]
     model = replace(model, threshold=_threshold(confidences, useful))
-    return _fit_order(model, [one for one in useful if one.answerable])
+    return _fit_order(model, [one for one in useful if one.answerable], statements)
 
 
 def _one_sided() -> SpanseekError:
@@ -136,26 +143,37 @@ def _threshold(confidences: Features, asked: Sequence[Asked]) -> float:
     return round(float(levels[int(np.argmax(accuracy))]), 3)
 
 
-def _fit_order(model: ConfidenceModel, asked: Sequence[Asked]) -> ConfidenceModel:
-    """Weight, bias and slope of a passage's gain with the best mean reciprocal rank of the gold passage."""
-    with_gold = [one for one in asked if one.gold.any()]
+def _fit_order(
+    model: ConfidenceModel, asked: Sequence[Asked], statements: Sequence[Asked]
+) -> ConfidenceModel:
+    """Gate, weight, bias and slope of a passage's gain with the best mean reciprocal rank of the gold passage."""
+    with_gold, others = (
+        [(one, model.rank(one.features)[0][1]) for one in queries if one.gold.any()]
+        for queries in (asked, statements)
+    )
     if not with_gold:
         return model
+    unread = _mean_rank(replace(model, passage_weight=0.0), others)
     best, best_score = model, -1.0
     # Biases are below zero and weights bounded, so that a passage that doesn't seem to answer gains little.
-    for slope in (0.25, 0.5, 1.0):
-        for bias in (-4.0, -2.0):
-            for weight in (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0):
-                tried = replace(model, passage_weight=weight, passage_bias=bias, passage_slope=slope)
-                score = float(np.mean([_reciprocal_rank(one, tried) for one in with_gold]))
-                if score > best_score + 1e-4:
-                    best, best_score = tried, score
+    grid = itertools.product(
+        (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0), (0.25, 0.5, 1.0), (-4.0, -2.0), (0.5, 0.6, 0.7)
+    )
+    for weight, slope, bias, gate in grid:
+        tried = replace(model, passage_weight=weight, passage_bias=bias, passage_slope=slope, gate=gate)
+        score = _mean_rank(tried, with_gold)
+        if score > best_score + 1e-4 and _mean_rank(tried, others) >= unread - _LOSS:
+            best, best_score = tried, score
     return best
 
 
-def _reciprocal_rank(one: Asked, model: ConfidenceModel) -> float:
-    confidence = model.rank(one.features)[0][1]
-    scores = one.fused + np.array([model.gain(margin, confidence) for margin in one.margins])
+def _mean_rank(model: ConfidenceModel, asked: Sequence[tuple[Asked, float]]) -> float:
+    """Mean reciprocal rank of the gold passage, given each query's best answer's confidence."""
+    return float(np.mean([_reciprocal_rank(one, model, sure) for one, sure in asked])) if asked else 0.0
+
+
+def _reciprocal_rank(one: Asked, model: ConfidenceModel, confidence: float) -> float:
+    scores = one.fused + model.gains(one.margins, confidence)
     gold = scores[one.gold].max()
     return 1.0 / (1 + int((scores[~one.gold] > gold).sum()))
 

@@ -1,4 +1,4 @@
-"""Questions as people type them into a search box: the words that carry the meaning, and no sentence."""
+"""Queries that aren't questions: the words that carry a question's meaning, and what it asks for as a statement."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ _LEFT_OUT = frozenset(
     "which who whom whose when where why how that this these those it its their there can could will would should may "
     "might must into than then also ? . , !".split()
 )
+_ASKED = re.compile(
+    r"\b(?:in |on |at |to |from |by |for |of |with )?(?:what|which|whose|how|who|whom|when|where|why)\b"
+    r"(?: (?:many|much|long|old|far|often|year|date|day|month|city|country|kind|type|name|percentage|number)\b(?: of)?)?",
+    re.IGNORECASE,
+)
+_AUXILIARY = re.compile(r"\b(?:do|does|did)\b ?", re.IGNORECASE)
 
 
 def as_keywords(question: str, rng: random.Random) -> str | None:
@@ -21,3 +27,12 @@ def as_keywords(question: str, rng: random.Random) -> str | None:
     if rng.random() < 0.2:
         rng.shuffle(words)
     return " ".join(words)
+
+
+def as_statement(question: str, answer: str) -> str | None:
+    """What question and answer say together, roughly; `None` if there is no word to put the answer in place of."""
+    match = _ASKED.search(question)
+    if match is None:
+        return None
+    said = question[: match.start()] + answer + question[match.end() :]
+    return _AUXILIARY.sub("", said).rstrip(" ?") + "."
