@@ -19,14 +19,21 @@ from retriever.rerank import CONFIDENCE, UNFITTED, ConfidenceModel
 from retriever.training.ship import ship
 
 
+@pytest.mark.parametrize("fast", [True, False], ids=["tokenizer.json", "vocab.txt"])
+@pytest.mark.parametrize("prompt", ["", "the cat "])
 def test_what_ships_is_the_default(
+    fast: bool,
+    prompt: str,
     write_encoder: Callable[..., Path],
     write_reader: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoder = write_encoder(tmp_path / "encoder")
-    BertWordPieceTokenizer(str(encoder / "vocab.txt")).save(str(encoder / "tokenizer.json"))
+    if fast:
+        BertWordPieceTokenizer(str(encoder / "vocab.txt")).save(str(encoder / "tokenizer.json"))
+    prompts = json.dumps({"prompts": {"query": prompt, "passage": ""}})
+    (encoder / "config_sentence_transformers.json").write_text(prompts, encoding="utf-8")
     reader = write_reader(tmp_path / "reader", encoder)
     confidence = UNFITTED.to_json()
     (reader / CONFIDENCE).write_text(confidence, encoding="utf-8")

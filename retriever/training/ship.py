@@ -21,6 +21,7 @@ from retriever.rerank import CONFIDENCE
 
 _WEIGHTS = "model.safetensors"
 _COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json")
+_PROMPTS = "config_sentence_transformers.json"
 
 
 def ship(encoder: Path, reader: Path, out: Path) -> str:
@@ -33,7 +34,12 @@ def ship(encoder: Path, reader: Path, out: Path) -> str:
     """
     out.mkdir(parents=True, exist_ok=True)
     files = find_encoder(str(encoder))
-    for name in _COPIED:
+    copied = [*_COPIED]
+    if not (encoder / "tokenizer.json").is_file():
+        copied.append("vocab.txt")
+    if files.query_prompt or files.passage_prompt:
+        copied.append(_PROMPTS)
+    for name in copied:
         if (encoder / name).is_file():
             shutil.copyfile(encoder / name, out / name)
     (out / SPAN_CONFIG).write_text(files.config.to_json() + "\n", encoding="utf-8")
@@ -49,7 +55,7 @@ def ship(encoder: Path, reader: Path, out: Path) -> str:
     (out / READER_SETTINGS).write_text(settings.to_json() + "\n", encoding="utf-8")
     if (reader / CONFIDENCE).is_file():
         shutil.copyfile(reader / CONFIDENCE, out / CONFIDENCE)
-    names = [*_COPIED, SPAN_CONFIG, _WEIGHTS, READER_WEIGHTS, READER_SETTINGS, CONFIDENCE]
+    names = [*copied, SPAN_CONFIG, _WEIGHTS, READER_WEIGHTS, READER_SETTINGS, CONFIDENCE]
     sums = {name: sha256(out / name) for name in sorted(names) if (out / name).is_file()}
     (out / SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
     return sha256(out / SUMS)
