@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from retriever.config import RerankConfig, Saved
 from retriever.context import context_line
 from retriever.encoder.spans import ScoredSpan, best_spans
+from retriever.encoder.structure import cuts
 from retriever.errors import EncoderError, IndexFormatError
 from retriever.search import Candidate
 from retriever.store.reader import Place, Snapshot, StoredPassage
@@ -215,7 +216,7 @@ def gather(
     scored = scorer.score([question] * len(read), [readable(passage) for passage in passages])
     found = []
     for candidate, passage, scores in zip(read, passages, scored, strict=True):
-        for span in best_spans(scores, config.spans):
+        for span in best_spans(scores, config.spans, cuts=cuts(passage.text, scores.offsets)):
             margin = float(np.clip(span.score - scores.no_answer, -_CLIP, _CLIP))
             found.append(Evidence(candidate, passage, span, margin, scores.no_answer, question))
     return found

@@ -17,6 +17,7 @@ from retriever.encoder.packing import packs
 from retriever.encoder.reader_files import load_reader
 from retriever.encoder.reading import PairLayout, ReadingConfig, Window
 from retriever.encoder.spans import Scores, SpanScores, best_spans, normalise
+from retriever.encoder.structure import cuts
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.errors import EncoderError
 from retriever.types import Passage
@@ -125,7 +126,7 @@ class SpanScorer:
         scores = self.score([question for question, _, _ in rows], passages)
         readings = []
         for passage, scored in zip(passages, scores, strict=True):
-            best = best_spans(scored, 1)
+            best = best_spans(scored, 1, cuts=cuts(passage.text, scored.offsets))
             if not best:
                 readings.append(SpanReading(0, 0, "", -np.inf))
                 continue

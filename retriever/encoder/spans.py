@@ -81,12 +81,15 @@ def normalise(offsets: Sequence[tuple[int, int]], windows: Sequence[tuple[Window
     return SpanScores(offsets, whole[1:, 0], whole[1:, 1], float(whole[0, 0]), float(whole[0, 1]))
 
 
-def best_spans(scores: SpanScores, most: int, *, longest: int = LONGEST_ANSWER) -> list[ScoredSpan]:
+def best_spans(
+    scores: SpanScores, most: int, *, cuts: Sequence[int] = (), longest: int = LONGEST_ANSWER
+) -> list[ScoredSpan]:
     """The likeliest spans that don't overlap, best first.
 
     Args:
         scores: Of one passage.
         most: At most so many.
+        cuts: Tokens, none of them the first, that no span has inside itself with the token before.
         longest: In tokens.
     """
     length = len(scores.start)
@@ -96,6 +99,11 @@ def best_spans(scores: SpanScores, most: int, *, longest: int = LONGEST_ANSWER) 
     padded = np.concatenate([scores.end, np.full(width - 1, -np.inf, dtype=np.float32)])
     ends = np.lib.stride_tricks.sliding_window_view(padded, width)  # (T, width): ends from each start on
     pairs = scores.start[:, None] + ends
+    if cuts:
+        pairs = pairs.copy()
+    for cut in cuts:
+        for start in range(max(0, cut - width + 1), cut):
+            pairs[start, cut - start :] = -np.inf
     found: list[ScoredSpan] = []
     while len(found) < most:
         best = int(pairs.argmax())
