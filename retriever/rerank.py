@@ -35,7 +35,7 @@ Features = NDArray[np.float64]
 
 FEATURES = (
     *("margin", "start", "end", "fused", "dense", "lead", "share", "support", "length"),
-    *("sentence", "terse", "who", "when", "where", "number", "reason"),
+    *("marked", "wordless", "who", "when", "where", "number", "reason"),
 )
 """What a span's confidence is computed from:
 
@@ -48,14 +48,19 @@ FEATURES = (
     share    log of its part in all that the candidates offer (a softmax over their margins)
     support  how many other candidates have the same words as their best span, logarithmic
     length   its words, logarithmic
-    sentence whether the question ends as one does
-    terse    whether it has no question word: keywords, a title, a claim
+    marked   whether the question ends in a question mark
+    wordless whether it has no English question word: keywords, a title, a claim, another language
     who      whether it asks for somebody; when, where, number, reason likewise
 """
 
 CONFIDENCE = "confidence.json"
 _WORD = re.compile(r"\w+")
 _ASKING = re.compile(r"\b(?:who|whom|whose|what|which|when|where|why|how)\b", re.IGNORECASE)
+_QUESTION_MARKS = (
+    "?", "\N{FULLWIDTH QUESTION MARK}", "\N{ARABIC QUESTION MARK}", "\N{GREEK QUESTION MARK}", ";",
+)  # fmt: skip
+"""The Greek one is written as a semicolon, too."""
+_AFTER_MARK = " \t\r\n\"')]\N{RIGHT DOUBLE QUOTATION MARK}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
 _AMOUNTS = "many|much|long|old|far|often|high|tall|big|large|fast|deep|wide|hot|cold|heavy|soon|late|early"
 _KINDS = tuple(
     re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
@@ -71,6 +76,7 @@ _KINDS = tuple(
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _GATE = 12.0
 """How sharply reading is trusted or not as the best answer's confidence passes the gate."""
+_AROUND = " .,;:!?\"'()[]"
 _CLIP = 20.0
 """Log-odds beyond this are all the same."""
 
@@ -112,7 +118,11 @@ class ConfidenceModel(Saved):
         if not path.is_file():
             return UNFITTED
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
+            model = cls.from_json(path.read_text(encoding="utf-8"))
+            for weights in (model.weights, model.first_weights):
+                if unknown := set(weights) - set(FEATURES):
+                    raise ValueError(f"there is no feature {min(unknown)!r}")
+            return model
         except (OSError, ValueError, TypeError, IndexFormatError) as error:
             raise EncoderError(f"{path} is damaged, or of another version of spanseek: {error}") from error
 
@@ -303,7 +313,7 @@ def likeliest(
     ranked: list[tuple[int, float]] = []
     said: set[tuple[int, str]] = set()
     for row, confidence in model.rank(features(spans)):
-        words = spans[row].candidate.document, _flat(spans[row].text) or spans[row].text
+        words = spans[row].candidate.document, _plain(spans[row].text)
         if len(ranked) < most and words not in said:
             said.add(words)
             ranked.append((row, confidence))
@@ -347,9 +357,14 @@ def likeliest(
 
 def _kinds(question: str) -> list[float]:
     """What kind of question it is, in the order of `FEATURES`."""
-    sentence = question.rstrip().endswith(("?", "\N{FULLWIDTH QUESTION MARK}"))
-    terse = _ASKING.search(question) is None
-    return [float(sentence), float(terse), *(float(kind.search(question) is not None) for kind in _KINDS)]
+    marked = question.rstrip(_AFTER_MARK).endswith(_QUESTION_MARKS)
+    wordless = _ASKING.search(question) is None
+    return [float(marked), float(wordless), *(float(kind.search(question) is not None) for kind in _KINDS)]
+
+
+def _plain(text: str) -> str:
+    """Without case, breaks of lines, and punctuation around it: what else differs is another answer, as in -4 and 4."""
+    return " ".join(text.casefold().split()).strip(_AROUND)
 
 
 def _flat(text: str) -> str:

@@ -379,3 +379,25 @@ def test_what_one_document_says_twice_is_one_answer(tmp_path: Path, tiny_encoder
         answers = retriever.respond("when", answers=5, min_confidence=0.01).answers
     found = [(answer.rank, answer.document_id, answer.text) for answer in answers]
     assert sorted(found) == [(1, "plan", "Monday"), (2, "note", "monday")]
+
+
+@pytest.mark.parametrize(
+    ("words", "several"),
+    [
+        (["-40 C", "40 C"], True),
+        (["C#", "C++"], True),
+        (["the cat", "The  cat."], False),
+        (["Monday", "monday!"], False),
+    ],
+)
+def test_what_is_said_twice_is_the_same_but_for_case_and_marks_around(
+    tmp_path: Path, tiny_encoder: TextEncoder, words: list[str], several: bool
+) -> None:
+    text = "\n\n".join(f"It was {word} there" for word in words)
+    with Indexer.open(tmp_path / "index", encoder=tiny_encoder) as indexer:
+        indexer.add_documents([InputDocument("d", text)])
+    scorer: Any = Reading({word: 5.0 - i for i, word in enumerate(words)})
+    with Retriever.open(tmp_path / "index", encoder=tiny_encoder, scorer=scorer) as retriever:
+        answers = retriever.respond("what", answers=5, min_confidence=0.0).answers
+    said = [answer.text for answer in answers if answer.text in words]
+    assert len(said) == (2 if several else 1)

@@ -135,15 +135,18 @@ def test_the_scorer_gives_each_passage_the_same_scores_in_any_company(tiny_score
 
 def test_packed_and_padded_scores_agree(tiny_scorer: SpanScorer, monkeypatch: pytest.MonkeyPatch) -> None:
     passages = [Passage("the cat sat on the red mat.", "cat"), Passage("snow fell on monday " * 12)]
+    assert tiny_scorer._model.encoder.reads_packed
     packed = tiny_scorer.score(["who sat on the mat"] * 2, passages)
     monkeypatch.setattr(SpanEncoder, "reads_packed", False)
     for one, other in zip(packed, tiny_scorer.score(["who sat on the mat"] * 2, passages), strict=True):
         assert np.allclose(one.start, other.start, atol=1e-4)
+        assert np.allclose(one.end, other.end, atol=1e-4)
         assert abs(one.no_answer - other.no_answer) < 1e-4
 
 
 def test_packed_and_padded_vectors_agree(tiny_encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     passages = [Passage("the cat sat"), Passage("snow fell on monday " * 40, "winter"), Passage("")]
+    assert tiny_encoder._model.reads_packed
     packed = tiny_encoder.encode_passages(passages)
     monkeypatch.setattr(SpanEncoder, "reads_packed", False)
     assert np.abs(packed - tiny_encoder.encode_passages(passages)).max() < TOLERANCE

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from retriever.encoder import Passage
 from retriever.encoder.spans import ScoredSpan
+from retriever.errors import EncoderError
 from retriever.rerank import (
+    CONFIDENCE,
     FEATURES,
     UNFITTED,
     ConfidenceModel,
@@ -77,26 +80,28 @@ def test_features_by_hand() -> None:
 @pytest.mark.parametrize(
     ("question", "kinds"),
     [
-        ("Who signs it?", {"sentence", "who"}),
+        ("Who signs it?", {"marked", "who"}),
         ("who signs it", {"who"}),
-        ("Whose and when? ", {"sentence", "who", "when"}),
+        ("Whose and when? ", {"marked", "who", "when"}),
         ("in what year was it", {"when"}),
         ("which date, and where", {"when", "where"}),
-        ("In which city?", {"sentence", "where"}),
+        ("In which city?", {"marked", "where"}),
         ("how many are there", {"number"}),
-        ("What percentage is it?", {"sentence", "number"}),
-        ("How is it done?", {"sentence", "reason"}),
-        ("Why?", {"sentence", "reason"}),
-        ("What is it?", {"sentence"}),
-        ("standby allowance", {"terse"}),
-        ("whatever nowhere whoever", {"terse"}),
-        ("Wie viele Tage?", {"sentence", "terse"}),
-        ("何台ですか\uff1f", {"sentence", "terse"}),
+        ("What percentage is it?", {"marked", "number"}),
+        ("How is it done?", {"marked", "reason"}),
+        ("Why?", {"marked", "reason"}),
+        ("What is it?", {"marked"}),
+        ("standby allowance", {"wordless"}),
+        ("whatever nowhere whoever", {"wordless"}),
+        ("Wie viele Tage?", {"marked", "wordless"}),
+        ("何台ですか\uff1f", {"marked", "wordless"}),
+        ('Who said "who?" ', {"marked", "who"}),
+        ("ποιος το υπέγραψε;", {"marked", "wordless"}),
     ],
 )
 def test_what_kind_of_question_it_is(question: str, kinds: set[str]) -> None:
     rows = features([replace(evidence("cat", 0.0, candidate(1)), question=question)])
-    names = FEATURES[FEATURES.index("sentence") :]
+    names = FEATURES[FEATURES.index("marked") :]
     assert {name for name in names if rows[0, column(name)]} == kinds
 
 
@@ -196,6 +201,13 @@ def test_the_gain_by_hand() -> None:
     assert gain(model, -1e9, 1.0) == pytest.approx(0, abs=1e-8)
     assert gain(model, 1e9, 0.0) == pytest.approx(0.8 * logistic(-6.0)), "nothing seems to answer"
     assert gain(replace(model, gate=0.7), 2.0, 0.7) == pytest.approx(0.2)
+
+
+def test_a_model_with_another_feature_is_refused(tmp_path: Path) -> None:
+    model = replace(UNFITTED, weights=UNFITTED.weights | {"colour": 1.0})
+    (tmp_path / CONFIDENCE).write_text(model.to_json(), encoding="utf-8")
+    with pytest.raises(EncoderError, match="no feature 'colour'"):
+        ConfidenceModel.of(tmp_path)
 
 
 def test_a_model_fitted_before_a_feature_was_there_knows_nothing_of_it() -> None:

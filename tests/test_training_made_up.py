@@ -64,6 +64,7 @@ def test_keywords(question: str, expected: set[str] | None) -> None:
         ("How many wheels does it have?", "two", "two wheels it have."),
         ("The bid was lost in what court?", "the Supreme Court", "The bid was lost the Supreme Court court."),
         ("In what year was it built?", "1890", "1890 was it built."),
+        ("Where does it fly?", "Rio Grande do Sul", "Rio Grande do Sul it fly."),
         ("warranty Petrel 3", "2 years", None),
     ],
 )

@@ -38,6 +38,9 @@ def test_what_ships_is_the_default(
     confidence = UNFITTED.to_json()
     (reader / CONFIDENCE).write_text(confidence, encoding="utf-8")
     out = tmp_path / "model"
+    out.mkdir()
+    for left in ("vocab.txt", "config_sentence_transformers.json", CONFIDENCE):
+        (out / left).write_text("of what was shipped before", encoding="utf-8")
     digest = ship(encoder, reader, out)
 
     sums = json.loads((out / shipping.SUMS).read_text(encoding="utf-8"))

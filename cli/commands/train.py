@@ -271,6 +271,8 @@ def _fit_confidence(
             if words is not None:
                 evidence = retriever.evidence(words)
                 asked.append(ask(question, evidence, gold=gold, answerable=bool(question.answers)))
+                if question.answers and rng.random() < 1 / 3:
+                    asked.append(ask(question, evidence, gold=gold, answerable=False))
             elif question.answers and rng.random() < 1 / 3:
                 statement = as_statement(question.question, question.accepted[0])
                 if statement is not None:

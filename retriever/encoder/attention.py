@@ -56,7 +56,7 @@ class LocalSelfAttention(nn.Module):
         self.value = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, hidden: Tensor, rows: Tensor) -> Tensor:
-        """Banded: cost grows with T * W, not T * T. Equal to `forward_masked` up to rounding.
+        """Banded: cost grows with T * W, not T * T. With a mask, real tokens get what `forward_masked` gives.
 
         Args:
             hidden: `(B, T, C)`.

@@ -180,7 +180,10 @@ class SpanEncoder(nn.Module):
 def pool_packed(spans: Tensor, lengths: Sequence[int], pooling: Pooling) -> Tensor:
     """What `SpanEncoder.pool` gives, for texts that stand end to end: `(N, C)` -> `(B, C)`."""
     texts = torch.split(spans.float(), list(lengths))
-    vectors = [text[0] if pooling == "cls" else text.mean(dim=0) for text in texts]
+    if pooling == "cls":
+        vectors = [text[0] for text in texts]
+    else:
+        vectors = [text.sum(dim=0) / max(1, len(text)) for text in texts]
     return nn.functional.normalize(torch.stack(vectors), dim=-1)
 
 

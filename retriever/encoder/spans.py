@@ -100,10 +100,10 @@ def best_spans(
     ends = np.lib.stride_tricks.sliding_window_view(padded, width)  # (T, width): ends from each start on
     pairs = scores.start[:, None] + ends
     if cuts:
-        pairs = pairs.copy()
-    for cut in cuts:
-        for start in range(max(0, cut - width + 1), cut):
-            pairs[start, cut - start :] = -np.inf
+        part = np.zeros(length + width - 1, dtype=np.int64)
+        part[list(cuts)] = 1
+        part = part.cumsum()  # which part of the passage each token is in
+        pairs[part[:length, None] != np.lib.stride_tricks.sliding_window_view(part, width)] = -np.inf
     found: list[ScoredSpan] = []
     while len(found) < most:
         best = int(pairs.argmax())
@@ -120,7 +120,6 @@ def best_spans(
             )
         )
         # nothing that overlaps it is another answer
-        pairs = pairs.copy() if not pairs.flags.writeable else pairs
         pairs[first : last + 1] = -np.inf
         for start in range(max(0, first - width + 1), first):
             pairs[start, first - start :] = -np.inf

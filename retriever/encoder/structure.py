@@ -1,7 +1,7 @@
 """Where an answer can't go on: between cells of a table, between a header and its value, between paragraphs.
 
 A span scorer that has learned from prose takes a row for a sentence, and an answer for a part of it. What separates
-cells is plain in the text, so it need not be learned: spans across it aren't considered.
+cells is plain in the text, so it need not be learned: no answer reaches across it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-_PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
-_LINE = re.compile(r"[^\n]+")
+_NEWLINE = r"(?>\r\n|\r|\n)"
+_PARAGRAPH = re.compile(rf"{_NEWLINE}[^\S\r\n]*{_NEWLINE}")
+_LINE = re.compile(r"[^\r\n]+")
 _BARS = re.compile(r"^\s*\|.*\|\s*$")
 _BAR = re.compile(r"\|")
 _NAME = r"[^\s;:|][^;:|]{0,59}"
-# A row as spanseek's readers write it: `Header: value; Header: value`.
-_ROW = re.compile(rf"^\s*{_NAME}: .*; {_NAME}: ")
+# A row with a header beside each value, `Header: value; Header: value`, as readers of sheets write them; its first cell
+# may have none.
+_ROW = re.compile(rf"^\s*(?:[^\s;:|][^;:|]{{0,79}}; )?{_NAME}: .*; {_NAME}: ")
 _MARKS = re.compile(rf"(;) (?={_NAME}: )|(?<=; ){_NAME}(:) |^\s*{_NAME}(:) ")
 
 

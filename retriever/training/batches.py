@@ -99,6 +99,8 @@ class Epochs:
         asked: dict[str, list[str]] = defaultdict(list)
         for example in data.examples:
             asked[example.group].append(example.question)
+        # a changed question may be one that people asked about the same passage
+        self._asked = {(example.passage, example.question.strip().lower()) for example in data.examples}
         self._phrases = {group: Phrases(questions) for group, questions in asked.items()}
         without = sum(example.span is None for example in data.examples)
         wanted = mixture.unanswerable * (len(data.examples) - without)
@@ -133,7 +135,7 @@ class Epochs:
                 entities = self._entities[example.group]
                 phrases = self._phrases[example.group]
                 question = change_question(example.question, example.answers, entities, phrases, rng)
-                if question is not None:
+                if question is not None and (example.passage, question.strip().lower()) not in self._asked:
                     changed.append((example, question))
         ids = self._encode([question for _, question in changed])
         items += [

@@ -34,5 +34,7 @@ def as_statement(question: str, answer: str) -> str | None:
     match = _ASKED.search(question)
     if match is None:
         return None
-    said = question[: match.start()] + answer + question[match.end() :]
-    return _AUXILIARY.sub("", said).rstrip(" ?") + "."
+    before, after = (
+        _AUXILIARY.sub("", part) for part in (question[: match.start()], question[match.end() :])
+    )
+    return (before + answer + after).rstrip(" ?") + "."

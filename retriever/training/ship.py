@@ -21,6 +21,7 @@ from retriever.rerank import CONFIDENCE
 
 _WEIGHTS = "model.safetensors"
 _COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json")
+_VOCABULARY = "vocab.txt"
 _PROMPTS = "config_sentence_transformers.json"
 
 
@@ -33,10 +34,13 @@ def ship(encoder: Path, reader: Path, out: Path) -> str:
         out: Where to.
     """
     out.mkdir(parents=True, exist_ok=True)
+    for name in (*_COPIED, _VOCABULARY, _PROMPTS, CONFIDENCE):
+        if out.resolve() not in (encoder.resolve(), reader.resolve()):
+            (out / name).unlink(missing_ok=True)  # of what was shipped before
     files = find_encoder(str(encoder))
     copied = [*_COPIED]
     if not (encoder / "tokenizer.json").is_file():
-        copied.append("vocab.txt")
+        copied.append(_VOCABULARY)
     if files.query_prompt or files.passage_prompt:
         copied.append(_PROMPTS)
     for name in copied:

@@ -1,7 +1,7 @@
 """Questions and passages changed so that nothing answers any more.
 
 People wrote SQuAD 2.0's unanswerable questions by a few devices (Rajpurkar et al., "Know What You Don't Know", 2018,
-table 1): negation, antonyms, entities swapped, and questions about something near that the passage doesn't say. The
+table 1): negation, antonyms, entities swapped, and questions about something near. The
 functions here do the same by rule, on questions that have an answer; `without_answer` takes the sentence with the answer out of the passage instead. A rule is
 sometimes wrong (the changed question may still be answered), so only a part of the training reads them.
 """
@@ -50,7 +50,8 @@ _NAME = re.compile(rf"\b{_PART}(?: (?:of |the |de )?{_PART})*")
 _KINDS = (("year", _YEAR), ("number", _NUMBER), ("name", _NAME))
 _QUESTION_WORDS = frozenset(
     "what who whom whose when where which why how in on at of for from to by with the a an is are was were did does do "
-    "during after before under since according name if as".split()
+    "during after before under since according name if as more most there than that this these those another other "
+    "have been being would could should some such also only with into about".split()
 )
 
 _ASKING = frozenset("how what which whose".split())
