@@ -191,13 +191,13 @@ def test_statements_may_not_lose_by_reading(fitted: ConfidenceModel) -> None:
     # reading is sure of something in statements, too, but of the wrong passages; the fused score knows the right one
     asked = made_up(400, seed=10)
     statements = [
-        replace(one, fused=one.gold / 2, features=one.features + 2)
+        replace(one, fused=one.gold / 2, features=one.features + 4)
         for one in made_up(400, seed=11, informed=False)
     ]
     free, held = fit(asked), fit(asked, statements)
     unread = reciprocal_rank(replace(held, passage_weight=0.0), statements)
     assert reciprocal_rank(free, statements) < unread - 0.01
-    assert reciprocal_rank(held, statements) >= unread - 0.001
+    assert reciprocal_rank(held, statements) >= unread - 0.005
     assert (held.weights, held.first_weights) == (free.weights, free.first_weights)
 
 
