@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/spanseek index $(SAMPLE) --index $(DEMO)
-	$(BIN)/spanseek search "who signs off a purchase of 1,000 euros?" -k 3 --index $(DEMO)
+	$(BIN)/spanseek search "where is the assembly point?" -k 3 --index $(DEMO)
 	$(BIN)/spanseek search "how long is the warranty on a Petrel 3?" -k 3 --index $(DEMO)
 	$(BIN)/spanseek search "what does a Kittiwake cost?" -k 3 --where format=xlsx --index $(DEMO)
 
