@@ -46,11 +46,11 @@ bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/rerank.py
 	$(BIN)/python tests/benchmarks/memory.py
 
-# Trains the span scorer anew and puts data/model together: hours. QUESTIONS are files in SQuAD's layout, ENCODER a
-# folder with sentence-transformers/all-MiniLM-L6-v2 as it was published.
+# Trains the span scorer anew and puts data/model together: hours. QUESTIONS are files in SQuAD's layout, EXTRA rows
+# that retriever.training.qamr makes, ENCODER a folder with sentence-transformers/all-MiniLM-L6-v2 as it was published.
 RUN := build/reader
 model: $(STAMP)
-	$(BIN)/spanseek train reader --start none --learning-rate 1.5e-4 --epochs 1 $(addprefix --data ,$(QUESTIONS)) --out $(RUN)
+	$(BIN)/spanseek train reader --start none --learning-rate 1.5e-4 --epochs 2 $(addprefix --data ,$(QUESTIONS)) $(addprefix --extra ,$(EXTRA)) --out $(RUN)
 	$(BIN)/python -m retriever.training.ship $(ENCODER) $(RUN) data/model
 
 clean:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from retriever.config import RerankConfig, Saved
 from retriever.context import context_line
-from retriever.encoder.spans import ScoredSpan, best_spans
-from retriever.encoder.structure import cuts
+from retriever.encoder.spans import ScoredSpan
+from retriever.encoder.structure import answers_in
 from retriever.errors import EncoderError, IndexFormatError
 from retriever.search import Candidate
 from retriever.store.reader import Place, Snapshot, StoredPassage
@@ -226,7 +226,7 @@ def gather(
     scored = scorer.score([question] * len(read), [readable(passage) for passage in passages])
     found = []
     for candidate, passage, scores in zip(read, passages, scored, strict=True):
-        for span in best_spans(scores, config.spans, cuts=cuts(passage.text, scores.offsets)):
+        for span in answers_in(passage.text, scores, config.spans):
             margin = float(np.clip(span.score - scores.no_answer, -_CLIP, _CLIP))
             found.append(Evidence(candidate, passage, span, margin, scores.no_answer, question))
     return found

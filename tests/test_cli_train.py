@@ -33,9 +33,11 @@ def test_a_reader_is_trained_goes_on_and_answers(tmp_path: Path, tiny_encoder_fo
     out = tmp_path / "reader"
     command = ["train", "reader", "--start", "none", "--encoder", str(tiny_encoder_folder)]
     command += ["--data", str(rows(tmp_path / "rows.jsonl", 96)), "--out", str(out), "--epochs", "3"]
+    command += ["--extra", str(rows(tmp_path / "more.jsonl"))]
     done = runner.invoke(app, command)
     assert done.exit_code == 0, done.output
     assert (out / "reader.json").is_file()
+    assert "120 questions on" in done.output
     again = runner.invoke(app, [*command, "--confidence-questions", "0"])
     assert again.exit_code == 0, again.output
     assert "going on from step" in again.output

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.encoder.spans import SpanScores, best_spans
-from retriever.encoder.structure import borders, cuts
+from retriever.encoder.structure import answers_in, borders, cuts, spelled
 
 
 def parts(text: str) -> list[str]:
@@ -38,6 +38,13 @@ def parts(text: str) -> list[str]:
         ("A: 1; B: 2\rA: 3; B: 4\r\rEnd", ["A", "1", "B", "2", "A", "3", "B", "4", "End"]),
         ("One.\r\nTwo.\r\n\r\nThree.", ["One.\r\nTwo.", "Three."]),
         ("int | None; str | bytes", ["int | None; str | bytes"]),
+        ("Model  Weight\nR1     0.9 kg\nfrom 2024 on", ["Model", "Weight", "R1", "0.9 kg", "from 2024 on"]),
+        ("Radio\t8 km\r\nMemory\t\t14 days", ["Radio", "8 km", "Memory", "14 days"]),
+        ("a\t\tb", ["a", "b"]),
+        ("It ended.  Then  came rain.", ["It ended.  Then  came rain."]),
+        ("1.  First  one\n2.  Second one", ["1.  First  one\n2.  Second one"]),
+        ("*   milk\n*   eggs", ["*   milk\n*   eggs"]),
+        ("a mistyped  space\nin prose", ["a mistyped  space\nin prose"]),
         ("", []),
     ],
 )  # fmt: skip
@@ -49,7 +56,7 @@ def test_borders(text: str, expected: list[str]) -> None:
 def test_borders_stand_where_something_separates(text: str) -> None:
     for border in borders(text):
         around = text[max(0, border - 1) : border + 1]
-        assert border in {0, len(text)} or set(around) & set("|:;\n\r"), (text, border)
+        assert border in {0, len(text)} or set(around) & set("|:; \t\n\r"), (text, border)
     for line in re.finditer(r"[^\r\n]+", text):
         if (
             line.group().strip().startswith("|")
@@ -61,6 +68,46 @@ def test_borders_stand_where_something_separates(text: str) -> None:
                 assert {place, place + 1} <= set(borders(text))
 
 
+PROSE = """\
+The  text of an old  manual is  often set to one  width, so that
+its right  edge stands  as straight  as its  left. What lies in
+between is  prose and  no table, however wide  the spaces  are."""
+
+
+def test_prose_that_is_set_to_one_width_is_no_table() -> None:
+    widths = [len(line) for line in PROSE.split("\n")]
+    even = "\n".join(line.ljust(max(widths), "x") for line in PROSE.split("\n"))
+    assert borders(even) == []
+    assert spelled(even) == even
+    assert borders(even.replace("manual", "hand-written manual")) != [], "columns of unequal rows"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Model  Weight\nR1     0.9 kg\n", "Model| Weight.R1|    0.9 kg."),
+        ("Door\tleft\r\nLamp\tred", "Door|left.\nLamp|red"),
+        ("Item: oil; Price: 4\nItem: ink; Price: 5", "Item: oil; Price: 4.Item: ink; Price: 5"),
+        ("| Name | Ext |\n|---|---|\n| Bea | 252 |\n", "| Name | Ext |\n|---|---|\n| Bea | 252 |\n"),
+        ("Open  all day!\nShut  at night", "Open| all day!\nShut| at night"),
+        ("Nothing here\nis a table.", "Nothing here\nis a table."),
+    ],
+)
+def test_spelled(text: str, expected: str) -> None:
+    assert spelled(text) == expected
+
+
+@given(st.text(alphabet="ab1.:;| \t\n\r\N{NO-BREAK SPACE}é", max_size=80))
+def test_only_white_space_is_written_over(text: str) -> None:
+    written = spelled(text)
+    assert len(written) == len(text)
+    for place, (before, after) in enumerate(zip(text, written, strict=True)):
+        if before != after:
+            assert before in " \t\n\r", (text, place)
+            assert after in "|.", (text, place)
+            assert {place, place + 1} <= set(borders(text)), "what was written in is no part of an answer"
+
+
 def scored(text: str, start: str, end: str) -> SpanScores:
     """Scores by which the answer goes from one word to another."""
     offsets = [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
@@ -68,6 +115,34 @@ def scored(text: str, start: str, end: str) -> SpanScores:
     values = np.full((2, len(words)), -9.0, dtype=np.float32)
     values[0, words.index(start)] = values[1, words.index(end)] = -0.5
     return SpanScores(offsets, values[0], values[1], -3.0, -3.0)
+
+
+def test_no_answer_is_punctuation_alone() -> None:
+    text = "It cost 5 % . Yes!"
+    scores = scored(text, "%", ".")
+    assert text[best_spans(scores, 1)[0].start :].startswith("% .")
+    found = [text[span.start : span.end] for span in answers_in(text, scores, 30)]
+    assert found
+    assert all(any(char.isalnum() for char in words) for words in found)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 99), st.integers(1, 14))
+def test_spans_hold_a_word(unspoken: list[bool], seed: int, longest: int) -> None:
+    random = np.random.default_rng(seed)
+    count = len(unspoken)
+    values = random.normal(size=(2, count)).astype(np.float32)
+    scores = SpanScores([(i, i + 1) for i in range(count)], values[0], values[1], -1.0, -1.0)
+    spans = best_spans(scores, 20, unspoken=unspoken, longest=longest)
+    allowed = [
+        values[0, i] + values[1, j]
+        for i in range(count)
+        for j in range(i, min(count, i + longest))
+        if not all(unspoken[i : j + 1])
+    ]
+    assert bool(spans) is bool(allowed)
+    if spans:
+        assert spans[0].score == pytest.approx(max(allowed), abs=1e-5)
+    assert all(not all(unspoken[span.start : span.end]) for span in spans)
 
 
 def test_a_span_stays_in_its_cell() -> None:

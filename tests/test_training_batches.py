@@ -184,6 +184,29 @@ def test_keywords_stand_in_for_the_question(tiny_encoder: TextEncoder) -> None:
     assert (ids[start], ids[end]) == (3006, 3009)
 
 
+def test_a_changed_question_that_people_asked_too_is_not_trained_as_unanswerable(
+    tiny_encoder: TextEncoder,
+) -> None:
+    asked = (
+        "who did meet Ada in 1803",
+        "who did meet Ada in 1903",
+    )  # each is the other with its year swapped
+    spans = [(6, 9), (12, 13)]
+    data = replace(
+        examples(), examples=[example(2, span, q, token=9) for span, q in zip(spans, asked, strict=True)]
+    )
+    made = epochs(tiny_encoder, replace(NONE, most_tokens=220, changed=1.0), data=data)
+    human = [tuple(ids) for ids in tiny_encoder.tokenizer.ids(asked)]
+    changed = [
+        tuple(item.window.ids[1 : item.window.begin - 1])
+        for epoch in range(60)
+        for item in made.items(epoch)
+        if not item.end
+    ]
+    assert len(set(changed)) > 1, "other changes are read"
+    assert not set(changed) & set(human)
+
+
 def test_rows_come_where_there_are_names_enough(tiny_encoder: TextEncoder) -> None:
     few = epochs(tiny_encoder, replace(NONE, most_tokens=220, rows=1.0)).items(0)
     assert len(few) == 4

@@ -16,7 +16,7 @@ from retriever.evaluation import GradedQuestion, calibration_error
 from retriever.rerank import CONFIDENCE, FEATURES, UNFITTED, ConfidenceModel, Evidence
 from retriever.search import Candidate
 from retriever.store.reader import StoredPassage
-from retriever.training.confidence import Asked, ask, fit
+from retriever.training.confidence import Asked, ask, ask_all, fit
 from retriever.types import Scores, TextSpan
 
 MARGIN = FEATURES.index("margin")
@@ -99,6 +99,34 @@ def made_up(count: int, seed: int, *, unanswerable: float = 0.3, informed: bool 
     return asked
 
 
+def test_questions_are_asked_in_several_ways() -> None:
+    pytest.importorskip("torchmetrics")
+    question = replace(graded("the mat"), question="Where did the cat sit on Monday?", context="c")
+    questions = [*[question] * 60, *[replace(question, answers=(), accepted=())] * 60]
+    found: list[str] = []
+
+    def find(query: str) -> list[Evidence]:
+        found.append(query)
+        return EVIDENCE
+
+    steps: list[tuple[int, int]] = []
+    asked, statements = ask_all(questions, {"c": "a"}, find, progress=lambda *step: steps.append(step))
+    assert steps == [(i + 1, 120) for i in range(120)]
+    assert found.count(question.question) == 120
+    terse = [query for query in found if "?" not in query and "the mat" not in query]
+    assert 15 < len(terse) < 50
+    assert all("Monday" in query and "did" not in query.split() for query in terse)
+    stated = [query for query in found if "the mat" in query]
+    assert len(stated) == len(statements) > 5
+    assert all(one.gold.tolist() == [True, False, False] for one in statements)
+    again = ask_all(questions, {"c": "a"}, find)
+    assert len(again[0]) == len(asked)
+    answerable = sum(one.answerable for one in asked)
+    # of the second half, none; of the first, all, and a third of them once more as if nothing answered
+    assert 60 < answerable < 95
+    assert len(asked) - answerable > 60 + 10
+
+
 def confidences(model: ConfidenceModel, asked: Sequence[Asked]) -> tuple[np.ndarray, np.ndarray]:
     """Of each question's first span, and whether it is right."""
     firsts = [model.rank(one.features)[0] for one in asked]
@@ -153,13 +181,17 @@ def test_without_unanswerable_questions_the_threshold_is_one_half() -> None:
 
 
 def reciprocal_rank(model: ConfidenceModel, asked: Sequence[Asked]) -> float:
+    return float(reciprocal_ranks(model, asked).mean())
+
+
+def reciprocal_ranks(model: ConfidenceModel, asked: Sequence[Asked]) -> np.ndarray:
     ranks = []
     for one in asked:
         if one.gold.any():
             confidence = model.rank(one.features)[0][1]
             scores = one.fused + model.gains(one.margins, confidence)
             ranks.append(1 / (1 + (scores > scores[one.gold].max()).sum()))
-    return float(np.mean(ranks))
+    return np.array(ranks)
 
 
 def test_reading_reorders_as_far_as_it_helps(fitted: ConfidenceModel) -> None:
@@ -195,9 +227,14 @@ def test_statements_may_not_lose_by_reading(fitted: ConfidenceModel) -> None:
         for one in made_up(400, seed=11, informed=False)
     ]
     free, held = fit(asked), fit(asked, statements)
-    unread = reciprocal_rank(replace(held, passage_weight=0.0), statements)
-    assert reciprocal_rank(free, statements) < unread - 0.01
-    assert reciprocal_rank(held, statements) >= unread - 0.005
+    unread = reciprocal_ranks(replace(held, passage_weight=0.0), statements)
+    lost = reciprocal_ranks(free, statements) - unread
+    assert (
+        lost.mean() < -3 * lost.std(ddof=1) / 20
+    )  # a loss that chance doesn't explain: the root of 400 is 20
+    kept = reciprocal_ranks(held, statements) - unread
+    assert kept.mean() >= -2 * kept.std(ddof=1) / 20
+    assert kept.mean() > lost.mean() / 2
     assert (held.weights, held.first_weights) == (free.weights, free.first_weights)
 
 

@@ -19,6 +19,7 @@ from retriever.training.examples import (
     PassageTokens,
     group_of,
     hold_back,
+    together,
     tokenize,
     tokens_of,
 )
@@ -31,6 +32,18 @@ NOTHING = np.empty(0, dtype=np.int64)
 def graded(question: str, context: str, *answers: str, title: str = "", key: str = "q") -> GradedQuestion:
     spans = tuple(TextSpan(context.index(text), context.index(text) + len(text), text) for text in answers)
     return GradedQuestion(key, question, context, title, spans, answers)
+
+
+def test_together_the_second_comes_after(tiny_encoder: TextEncoder) -> None:
+    one = tokenize([graded("who", "The cat sat.", "cat")], tiny_encoder.tokenizer, ["wind"])
+    other = tokenize([graded("when", "Snow in winter.", "winter")], tiny_encoder.tokenizer)
+    both = together(one, other)
+    assert [passage.text for passage in both.passages] == ["The cat sat.", "wind", "Snow in winter."]
+    assert [example.question for example in both.examples] == ["who", "when"]
+    assert [both.passages[example.passage].text for example in both.examples] == [
+        "The cat sat.",
+        "Snow in winter.",
+    ]
 
 
 def test_tokenize_by_hand(tiny_encoder: TextEncoder) -> None:

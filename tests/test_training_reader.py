@@ -184,9 +184,9 @@ ANIMALS, PLACES, COLOURS = (
 )
 
 
-def made_up(count: int) -> list[GradedQuestion]:
+def made_up(count: int, seed: int = 0) -> list[GradedQuestion]:
     """Where is this and that, each with a distractor in the same passage."""
-    rng = random.Random(0)
+    rng = random.Random(seed)
     found: dict[str, GradedQuestion] = {}
     while len(found) < count:
         one, other = rng.sample(ANIMALS, 2)
@@ -240,6 +240,7 @@ def test_a_tiny_model_learns_its_questions(tiny_encoder_folder: Path, tmp_path: 
 
 def test_training_mines_negatives_over_all_passages_once(tiny_encoder_folder: Path, tmp_path: Path) -> None:
     given: list[list[str]] = []
+    lines: list[str] = []
 
     def search(passages: Sequence[str]) -> object:
         given.append(list(passages))
@@ -249,9 +250,11 @@ def test_training_mines_negatives_over_all_passages_once(tiny_encoder_folder: Pa
     config = TrainingConfig(epochs=1.0, batch_tokens=400, batches_per_step=2, warmup_steps=2)
     span = SpanEncoderConfig(window=2, local_heads=4, local=False)
     for _ in range(2):
+        lines.clear()
         measures = train_reader(
             QUESTIONS,
             tmp_path,
+            extra=made_up(8, seed=5),
             others=["snow on the mountain in winter"],
             encoder=str(tiny_encoder_folder),
             search=search,  # type: ignore[arg-type]
@@ -260,8 +263,9 @@ def test_training_mines_negatives_over_all_passages_once(tiny_encoder_folder: Pa
             span=span,
             held_back=0.2,
             device="cpu",
-            report=lambda line: None,
+            report=lines.append,
         )
+        assert lines[0] == "40 questions on 41 passages"
     assert given == [[*(question.context for question in QUESTIONS), "snow on the mountain in winter"]]
     assert measures.keys() == {"score", "exact", "refused"}
     model = load_reader(str(tmp_path), precision="float32", device="cpu")[0]

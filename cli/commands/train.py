@@ -82,6 +82,14 @@ def reader(
     data: _DataOption,
     out: _OutOption,
     index_dir: _IndexOption = None,
+    extra: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="More questions to learn to read from, which make no sense without their passage: they are not asked "
+            "of an index, for hard negatives or for confidences. May be repeated.",
+        ),
+    ] = None,
     start: Annotated[
         str,
         typer.Option(
@@ -118,6 +126,7 @@ def reader(
     """
     from retriever.encoder.backbone import find_encoder
     from retriever.encoder.model import SpanEncoderConfig
+    from retriever.evaluation import load_questions
     from retriever.training.loop import TrainingConfig
     from retriever.training.reader import train_reader
 
@@ -129,6 +138,7 @@ def reader(
     train_reader(
         questions,
         out,
+        extra=[question for path in extra or () for question in load_questions(path)],
         others=others,
         start=None if start == "none" else start,
         encoder=encoder,
@@ -250,35 +260,20 @@ def _fit_confidence(
 
     from retriever import RerankConfig, Retriever
     from retriever.rerank import CONFIDENCE
-    from retriever.training.confidence import ask, fit
-    from retriever.training.examples import hold_back
-    from retriever.training.keywords import as_keywords, as_statement
+    from retriever.training.confidence import ask_all, fit
+    from retriever.training.examples import HELD_BACK, hold_back
 
-    held = hold_back(questions, 0.05)
+    held = hold_back(questions, HELD_BACK)
     chosen = [question for question, is_held in zip(questions, held, strict=True) if is_held]
-    rng = random.Random(0)  # noqa: S311 - nothing secret
-    chosen = rng.sample(chosen, min(most, len(chosen)))
-    number = {context: str(i) for i, context in enumerate(contexts)}
-    asked, statements = [], []
+    chosen = random.Random(0).sample(chosen, min(most, len(chosen)))  # noqa: S311 - nothing secret
+    documents = {context: str(i) for i, context in enumerate(contexts)}
+
+    def progress(done: int, total: int) -> None:
+        if done % 100 == 0:
+            _report(f"confidence: {done:,} of {total:,} held-back questions asked")
+
     with Retriever.open(corpus, rerank=RerankConfig(reader=str(out))) as retriever:
-        for done, question in enumerate(chosen, start=1):
-            evidence = retriever.evidence(question.question)
-            gold = number[question.context]
-            asked.append(ask(question, evidence, gold=gold, answerable=bool(question.answers)))
-            if question.answers and rng.random() < 1 / 3:
-                asked.append(ask(question, evidence, gold=gold, answerable=False))
-            words = as_keywords(question.question, rng) if rng.random() < 1 / 4 else None
-            if words is not None:
-                evidence = retriever.evidence(words)
-                asked.append(ask(question, evidence, gold=gold, answerable=bool(question.answers)))
-                if question.answers and rng.random() < 1 / 3:
-                    asked.append(ask(question, evidence, gold=gold, answerable=False))
-            elif question.answers and rng.random() < 1 / 3:
-                statement = as_statement(question.question, question.accepted[0])
-                if statement is not None:
-                    statements.append(ask(question, retriever.evidence(statement), gold=gold))
-            if done % 100 == 0:
-                _report(f"confidence: {done:,} of {len(chosen):,} held-back questions asked")
+        asked, statements = ask_all(chosen, documents, retriever.evidence, progress=progress)
     try:
         model = fit(asked, statements)
     except SpanseekError as error:

@@ -16,8 +16,8 @@ from retriever.encoder.model import SpanReader
 from retriever.encoder.packing import packs
 from retriever.encoder.reader_files import load_reader
 from retriever.encoder.reading import PairLayout, ReadingConfig, Window
-from retriever.encoder.spans import Scores, SpanScores, best_spans, normalise
-from retriever.encoder.structure import cuts
+from retriever.encoder.spans import Scores, SpanScores, normalise
+from retriever.encoder.structure import answers_in, spelled
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.errors import EncoderError
 from retriever.types import Passage
@@ -102,7 +102,7 @@ class SpanScorer:
             questions: As many as passages; the same one again and again, to rank passages for it.
             passages: Of any length.
         """
-        texts = self._tokenizer.encode([passage.text for passage in passages])
+        texts = self._tokenizer.encode([spelled(passage.text) for passage in passages])
         distinct = list(dict.fromkeys([*questions, *(passage.context for passage in passages)]))
         ids = dict(zip(distinct, self._tokenizer.ids(distinct), strict=True))
         rows = [
@@ -126,7 +126,7 @@ class SpanScorer:
         scores = self.score([question for question, _, _ in rows], passages)
         readings = []
         for passage, scored in zip(passages, scores, strict=True):
-            best = best_spans(scored, 1, cuts=cuts(passage.text, scored.offsets))
+            best = answers_in(passage.text, scored, 1)
             if not best:
                 readings.append(SpanReading(0, 0, "", -np.inf))
                 continue

@@ -82,7 +82,12 @@ def normalise(offsets: Sequence[tuple[int, int]], windows: Sequence[tuple[Window
 
 
 def best_spans(
-    scores: SpanScores, most: int, *, cuts: Sequence[int] = (), longest: int = LONGEST_ANSWER
+    scores: SpanScores,
+    most: int,
+    *,
+    cuts: Sequence[int] = (),
+    unspoken: Sequence[bool] = (),
+    longest: int = LONGEST_ANSWER,
 ) -> list[ScoredSpan]:
     """The likeliest spans that don't overlap, best first.
 
@@ -90,6 +95,7 @@ def best_spans(
         scores: Of one passage.
         most: At most so many.
         cuts: Tokens, none of them the first, that no span has inside itself with the token before.
+        unspoken: For each token, whether it alone is no answer; no span is made of such tokens only.
         longest: In tokens.
     """
     length = len(scores.start)
@@ -104,6 +110,10 @@ def best_spans(
         part[list(cuts)] = 1
         part = part.cumsum()  # which part of the passage each token is in
         pairs[part[:length, None] != np.lib.stride_tricks.sliding_window_view(part, width)] = -np.inf
+    if any(unspoken):
+        said = np.concatenate([~np.asarray(unspoken, dtype=np.bool_), np.zeros(width - 1, dtype=np.bool_)])
+        inside = np.lib.stride_tricks.sliding_window_view(said, width)
+        pairs[~np.logical_or.accumulate(inside, axis=1)] = -np.inf
     found: list[ScoredSpan] = []
     while len(found) < most:
         best = int(pairs.argmax())

@@ -1,14 +1,20 @@
-"""Where an answer can't go on: between cells of a table, between a header and its value, between paragraphs.
+"""Tables and paragraphs in plain text: what a span scorer should see of them, and where no answer goes on.
 
-A span scorer that has learned from prose takes a row for a sentence, and an answer for a part of it. What separates
-cells is plain in the text, so it need not be learned: no answer reaches across it.
+A span scorer that has learned from prose takes a row for a sentence, and an answer for a part of it. And it sees no
+white space: of columns that stand apart by spaces alone, as in what is read from a PDF, nothing is left but one cell's
+words after another's. What separates cells is plain in the text, so it need not be learned: it is spelled out for the
+scorer, and no answer reaches across it.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from retriever.encoder.spans import ScoredSpan, SpanScores, best_spans
 
 _NEWLINE = r"(?>\r\n|\r|\n)"
 _PARAGRAPH = re.compile(rf"{_NEWLINE}[^\S\r\n]*{_NEWLINE}")
@@ -22,33 +28,99 @@ _ROW = re.compile(rf"^\s*(?:[^\s;:|][^;:|]{{0,79}}; )?{_NAME}: .*; {_NAME}: ")
 _MARKS = re.compile(rf"(;) (?={_NAME}: )|(?<=; ){_NAME}(:) |^\s*{_NAME}(:) ")
 
 
+# Cells that only space parts. What ends a sentence may be followed by two spaces, and a bullet or a number by several.
+_GAP = re.compile(r"(?<=[^\s.!?:;,])(?: {2,}|[ ]*\t\s*)(?=\S)|(?<=\S)\t\s*(?=\S)")
+_BULLET = re.compile(r"^\s*(?:\W|\w{1,3}[.)])\s")
+_JUSTIFIED = 60
+"""Characters of a line from which on it may be prose that is set to one width."""
+_CLOSED = ".!?:;,|"
+"""After one of these at its end a row needs no full stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line of a table: where it stands, and one place between each two cells."""
+
+    start: int
+    end: int
+    marks: tuple[int, ...]
+    spaced: bool
+    """Whether space alone parts its cells."""
+
+
 def borders(text: str) -> list[int]:
     """Places that no answer reaches across, in code points, in order.
 
     >>> borders("Cell: 7; Volts: 3.6")
     [0, 4, 5, 7, 8, 14, 15, 19]
     """
-    return sorted(set(_borders(text)))
+    found = {match.start() for match in _PARAGRAPH.finditer(text)}
+    for row in _rows(text):
+        found |= {row.start, row.end, min(row.end + 1, len(text))}
+        found.update(place for mark in row.marks for place in (mark, mark + 1))
+    return sorted(found)
 
 
-def _borders(text: str) -> Iterator[int]:
-    for match in _PARAGRAPH.finditer(text):
-        yield match.start()
-    if "|" not in text and "; " not in text:
+def spelled(text: str) -> str:
+    """The text as a span scorer should read it, of the same length: cells apart by a bar, rows ended by a full stop.
+
+    Only white space is written over, so that every other character stays in its place.
+
+    >>> spelled("Model  Weight\\nR1     0.9 kg\\nR2     1.2 kg\\n")
+    'Model| Weight.R1|    0.9 kg.R2|    1.2 kg.'
+    """
+    changed: list[str] | None = None
+    for row in _rows(text):
+        changed = changed or list(text)
+        if row.spaced:
+            for mark in row.marks:
+                changed[mark] = "|"
+        if row.end < len(text) and text[row.end - 1] not in _CLOSED:
+            changed[row.end] = "."
+    return text if changed is None else "".join(changed)
+
+
+def _rows(text: str) -> Iterator[_Row]:
+    """Lines that are rows of a table."""
+    if not any(mark in text for mark in ("|", "; ", "  ", "\t")):
         return
-    for line in _LINE.finditer(text):
+    lines = list(_LINE.finditer(text))
+    gaps = [_gaps(line.group()) for line in lines]
+    for i, line in enumerate(lines):
         words = line.group()
+        spaced = False
         if _BARS.match(words):
             marks = [bar.start() for bar in _BAR.finditer(words)]
         elif _ROW.match(words):
             marks = [mark.start(mark.lastindex or 0) for mark in _MARKS.finditer(words)]
+        elif _is_spaced(i, lines, gaps):
+            marks, spaced = [start for start, _ in gaps[i]], True
         else:
             continue
-        yield line.start()
-        yield line.end()
-        for mark in marks:
-            yield line.start() + mark
-            yield line.start() + mark + 1
+        start = line.start()
+        yield _Row(start, line.end(), tuple(start + mark for mark in marks), spaced)
+
+
+def _gaps(line: str) -> list[tuple[int, int]]:
+    """Where space parts what may be cells."""
+    if "  " not in line and "\t" not in line:
+        return []
+    bullet = _BULLET.match(line)
+    return [gap.span() for gap in _GAP.finditer(line, bullet.end() if bullet else 0)]
+
+
+def _is_spaced(i: int, lines: Sequence[re.Match[str]], gaps: Sequence[list[tuple[int, int]]]) -> bool:
+    """Whether a line is a row of cells that space parts, rather than prose that is set to one width or mistyped."""
+    if not gaps[i]:
+        return False
+    line = lines[i].group()
+    narrow = all(end - start == 2 and "\t" not in line[start:end] for start, end in gaps[i])
+    if not narrow:
+        return True
+    beside = [lines[j].group() for j in (i - 1, i + 1) if 0 <= j < len(lines) and gaps[j]]
+    if not beside and len(gaps[i]) == 1:
+        return False
+    return len(line) < _JUSTIFIED or any(len(other) != len(line) for other in beside) or not beside
 
 
 def cuts(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
@@ -56,3 +128,20 @@ def cuts(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
     starts = [start for start, _ in offsets]
     found = {bisect_left(starts, border) for border in borders(text)}
     return sorted(token for token in found if 0 < token < len(offsets))
+
+
+def unspoken(text: str, offsets: Sequence[tuple[int, int]]) -> list[bool]:
+    """For each token, whether it is punctuation or white space alone, and so no answer by itself."""
+    return [all(unicodedata.category(char)[0] in "PZC" for char in text[start:end]) for start, end in offsets]
+
+
+def answers_in(text: str, scores: SpanScores, most: int) -> list[ScoredSpan]:
+    """The likeliest spans of a passage that can be answers, best first: within its borders, and with words in them.
+
+    Args:
+        text: The passage's.
+        scores: Of its tokens.
+        most: At most so many.
+    """
+    offsets = scores.offsets
+    return best_spans(scores, most, cuts=cuts(text, offsets), unspoken=unspoken(text, offsets))

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from retriever.encoder.reading import PairLayout, Window
+from retriever.encoder.structure import spelled
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.training.examples import Example, ExampleSet, Ids, tokens_of
 from retriever.training.keywords import as_keywords
-from retriever.training.rows import RowQuestion, make_row_question
+from retriever.training.rows import RowQuestion, Words, make_row_question
 from retriever.training.unanswerable import Entities, Phrases, change_question, without_answer
 
 _FEW = 20
@@ -46,7 +47,7 @@ class Mixture:
     changed: float = 0.45
     removed: float = 0.07
     keywords: float = 0.1
-    rows: float = 0.1
+    rows: float = 0.15
     title: float = 0.5
     unanswerable: float = 0.05
     most_tokens: int = 220
@@ -105,7 +106,9 @@ class Epochs:
         without = sum(example.span is None for example in data.examples)
         wanted = mixture.unanswerable * (len(data.examples) - without)
         self._again = min(_MOST_OFTEN, round(wanted / without)) - 1 if without else 0
-        self._names = sorted({name for entities in self._entities.values() for name in entities.names})
+        names = sorted({name for entities in self._entities.values() for name in entities.names})
+        said = {example.answers[0] for example in data.examples if example.answers}
+        self._words = Words(names, sorted(text for text in said if _is_phrase(text)))
 
     def items(self, epoch: int) -> list[Item]:
         """All items of one epoch, in no particular order."""
@@ -123,8 +126,8 @@ class Epochs:
             if example.span is None:
                 items += [self._item(example, example.question_ids, None, rng) for _ in range(self._again)]
                 continue
-            if len(self._names) >= _FEW and rng.random() < self._mixture.rows:
-                rows.append(make_row_question(self._names, rng))
+            if len(self._words.names) >= _FEW and rng.random() < self._mixture.rows:
+                rows.append(make_row_question(self._words, rng))
             if self._negatives.get(i) and rng.random() < self._mixture.hard:
                 items.append(self._hard(example, self._negatives[i], rng))
             if rng.random() < self._mixture.removed:
@@ -151,10 +154,11 @@ class Epochs:
 
     def _rows(self, rows: Sequence[RowQuestion]) -> list[Item]:
         questions = self._tokenizer.ids([row.question for row in rows])
-        texts = self._tokenizer.encode([row.text for row in rows])
+        titles = self._tokenizer.ids([row.title for row in rows])
+        texts = self._tokenizer.encode([spelled(row.text) for row in rows])
         items = []
-        for row, question, (ids, offsets) in zip(rows, questions, texts, strict=True):
-            window = self._layout.crop(question, _NOTHING, ids, 0, len(ids))
+        for row, question, title, (ids, offsets) in zip(rows, questions, titles, texts, strict=True):
+            window = self._layout.crop(question, title, ids, 0, len(ids))
             span = tokens_of(offsets, row.start, row.end) if row.end else None
             if span is not None and window.begin + span[1] < len(window.ids) - 1:
                 items.append(Item(window, window.begin + span[0], window.begin + span[1]))
@@ -200,6 +204,11 @@ class Epochs:
         first = rng.randint(0, max(0, len(ids) - most))
         title = self._title(example, rng)
         return Item(self._layout.crop(example.question_ids, title, ids, first, first + most), 0, 0)
+
+
+def _is_phrase(text: str) -> bool:
+    """Whether an answer is words enough, and plain enough, to be a cell of text."""
+    return 2 <= len(text.split()) <= 8 and not set(text) & set("|:;\n\t")
 
 
 def plan(items: Sequence[Item], batch_tokens: int, seed: str) -> list[list[Item]]:

@@ -8,7 +8,8 @@ that the model also meets questions to which the honest answer is none.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from retriever.errors import SpanseekError
 from retriever.evaluation.questions import GradedQuestion
 from retriever.evaluation.spans import score_span
 from retriever.rerank import FEATURES, ConfidenceModel, Evidence, Features, distinct, features
+from retriever.training.keywords import as_keywords, as_statement
 
 RIGHT = 0.6
 """F1 from which a span counts as right. Training sets have the span of one annotator; others who were asked the same
@@ -26,11 +28,13 @@ often chose a word more or less, and sets with several annotators accept each on
 UNANSWERABLE = 1 / 3
 """What a question without an answer counts when probabilities are fitted. A third of the questions is asked a second
 time that way: so they make a tenth of all. How many they are among a user's questions, nobody knows."""
-_GATES = (0.75,)
-"""Where reading may begin to be trusted to reorder. Training questions alone would have it at 0.5, but they are all
-questions that some passage answers: from there, sets of long descriptions and of titles lose (data/EXPERIMENTS.md)."""
-_LOSS = 0.005
-"""Mean reciprocal rank that statements may lose."""
+_GATE = 0.75
+"""The best answer's confidence from which reading is trusted to reorder. It isn't fitted: training questions would have
+it at 0.5, but they are all questions that some passage answers, and from there sets of long descriptions and of titles
+lose (data/EXPERIMENTS.md)."""
+_ERRORS = 2.0
+"""Standard errors of a loss in mean reciprocal rank, up to which it may be chance. Of some hundred statements a bound
+near zero would turn on single ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,54 @@ def ask(
         gold=np.array([item.passage.document_id == gold for item in best.values()], dtype=np.bool_),
         answerable=answerable,
     )
+
+
+def ask_all(
+    questions: Sequence[GradedQuestion],
+    documents: Mapping[str, str],
+    find: Callable[[str], Sequence[Evidence]],
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Asked], list[Asked]]:
+    """Asks questions of an index, some in keywords too, and some as statements of their answer.
+
+    A third is looked at a second time as if no passage answered; a fourth is asked in keywords as well, and of the
+    others a third is put as a statement, which asks nothing.
+
+    Args:
+        questions: Held-back ones.
+        documents: Of each question's context, the id of its document in the index.
+        find: Asks the index; `Retriever.evidence`.
+        seed: What is asked a second time is drawn from it.
+        progress: Called with the questions asked, and their number.
+
+    Returns:
+        What questions and keywords brought, and what statements did.
+    """
+    rng = random.Random(seed)  # noqa: S311 - nothing secret
+    asked: list[Asked] = []
+    statements: list[Asked] = []
+
+    def look(question: GradedQuestion, evidence: Sequence[Evidence]) -> None:
+        answerable = bool(question.answers)
+        gold = documents[question.context]
+        asked.append(ask(question, evidence, gold=gold, answerable=answerable))
+        if answerable and rng.random() < 1 / 3:
+            asked.append(ask(question, evidence, gold=gold, answerable=False))
+
+    for done, question in enumerate(questions, start=1):
+        look(question, find(question.question))
+        words = as_keywords(question.question, rng) if rng.random() < 1 / 4 else None
+        if words is not None:
+            look(question, find(words))
+        elif question.answers and rng.random() < 1 / 3:
+            statement = as_statement(question.question, question.accepted[0])
+            if statement is not None:
+                statements.append(ask(question, find(statement), gold=documents[question.context]))
+        if progress is not None:
+            progress(done, len(questions))
+    return asked, statements
 
 
 def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceModel:
@@ -149,28 +201,40 @@ def _threshold(confidences: Features, asked: Sequence[Asked]) -> float:
 def _fit_order(
     model: ConfidenceModel, asked: Sequence[Asked], statements: Sequence[Asked]
 ) -> ConfidenceModel:
-    """Gate, weight, bias and slope of a passage's gain with the best mean reciprocal rank of the gold passage."""
+    """Weight, bias and slope of a passage's gain with the best mean reciprocal rank of the gold passage.
+
+    They are chosen among those by which statements don't lose, chance aside; if none is, nothing is reordered.
+    """
     with_gold, others = (
         [(one, model.rank(one.features)[0][1]) for one in queries if one.gold.any()]
         for queries in (asked, statements)
     )
+    model = replace(model, gate=_GATE)
     if not with_gold:
         return model
-    unread = _mean_rank(replace(model, passage_weight=0.0), others)
-    best, best_score = model, -1.0
+    untouched = replace(model, passage_weight=0.0)
+    unread = _reciprocal_ranks(untouched, others)
+    best, best_score = untouched, -1.0
     # Biases are below zero and weights bounded, so that a passage that doesn't seem to answer gains little.
-    grid = itertools.product((0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0), (0.25, 0.5, 1.0), (-4.0, -2.0), _GATES)
-    for weight, slope, bias, gate in grid:
-        tried = replace(model, passage_weight=weight, passage_bias=bias, passage_slope=slope, gate=gate)
-        score = _mean_rank(tried, with_gold)
-        if score > best_score + 1e-4 and _mean_rank(tried, others) >= unread - _LOSS:
+    grid = itertools.product((0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0), (0.25, 0.5, 1.0), (-4.0, -2.0))
+    for weight, slope, bias in grid:
+        tried = replace(model, passage_weight=weight, passage_bias=bias, passage_slope=slope)
+        score = float(_reciprocal_ranks(tried, with_gold).mean())
+        if score > best_score + 1e-4 and not _is_loss(_reciprocal_ranks(tried, others) - unread):
             best, best_score = tried, score
     return best
 
 
-def _mean_rank(model: ConfidenceModel, asked: Sequence[tuple[Asked, float]]) -> float:
-    """Mean reciprocal rank of the gold passage, given each query's best answer's confidence."""
-    return float(np.mean([_reciprocal_rank(one, model, sure) for one, sure in asked])) if asked else 0.0
+def _is_loss(gains: Features) -> bool:
+    """Whether paired differences are below zero by more than chance explains."""
+    if len(gains) < 2:
+        return bool(gains.sum() < 0)
+    return bool(gains.mean() < -_ERRORS * gains.std(ddof=1) / np.sqrt(len(gains)))
+
+
+def _reciprocal_ranks(model: ConfidenceModel, asked: Sequence[tuple[Asked, float]]) -> Features:
+    """One through the rank of each gold passage, `(N,)`, given each query's best answer's confidence."""
+    return np.array([_reciprocal_rank(one, model, sure) for one, sure in asked])
 
 
 def _reciprocal_rank(one: Asked, model: ConfidenceModel, confidence: float) -> float:

@@ -20,7 +20,7 @@ from retriever.encoder.tokenizer import Tokenizer
 from retriever.errors import SpanseekError
 from retriever.evaluation.questions import GradedQuestion
 from retriever.training.contrastive import ContrastiveTask
-from retriever.training.examples import Example, tokenize
+from retriever.training.examples import HELD_BACK, Example, tokenize
 from retriever.training.loop import Loop, Report, TrainingConfig
 from retriever.training.negatives import SearchMany, mine_once
 from retriever.training.pairs import Contrast, PairBatches, Texts
@@ -75,7 +75,7 @@ def train_encoder(
     batch_questions: int = 64,
     temperature: float = 0.05,
     keep: float = 1.0,
-    held_back: float = 0.05,
+    held_back: float = HELD_BACK,
     device: str | None = None,
     report: Report = print,
 ) -> dict[str, float]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from retriever.encoder.tokenizer import Tokenizer
 from retriever.evaluation.questions import GradedQuestion
 
 Ids = NDArray[np.int64]
+HELD_BACK = 0.05
+"""Share of the documents that is measured, not trained on."""
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+")
 
 
@@ -111,6 +113,12 @@ def tokenize(
             )
         )
     return ExampleSet(passages, examples)
+
+
+def together(one: ExampleSet, other: ExampleSet) -> ExampleSet:
+    """Both, the second's passages and examples after the first's."""
+    moved = [replace(example, passage=example.passage + len(one.passages)) for example in other.examples]
+    return ExampleSet([*one.passages, *other.passages], [*one.examples, *moved])
 
 
 def hold_back(questions: Sequence[GradedQuestion], share: float) -> list[bool]:

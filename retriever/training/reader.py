@@ -20,7 +20,7 @@ from retriever.encoder.spans import LONGEST_ANSWER
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.evaluation.questions import GradedQuestion
 from retriever.training.batches import Epochs, Item, Mixture, plan
-from retriever.training.examples import ExampleSet, tokenize
+from retriever.training.examples import HELD_BACK, ExampleSet, together, tokenize
 from retriever.training.loop import Loop, Report, TrainingConfig
 from retriever.training.negatives import SearchMany, mine_once
 
@@ -119,6 +119,7 @@ def train_reader(
     questions: Sequence[GradedQuestion],
     out: Path,
     *,
+    extra: Sequence[GradedQuestion] = (),
     others: Sequence[str] = (),
     start: str | None = None,
     encoder: str = DEFAULT_ENCODER,
@@ -126,7 +127,7 @@ def train_reader(
     config: TrainingConfig | None = None,
     mixture: Mixture | None = None,
     span: SpanEncoderConfig | None = None,
-    held_back: float = 0.05,
+    held_back: float = HELD_BACK,
     device: str | None = None,
     report: Report = print,
 ) -> dict[str, float]:
@@ -135,6 +136,7 @@ def train_reader(
     Args:
         questions: What to learn from.
         out: A folder; made if it isn't there.
+        extra: More of it, that make no sense without their passage, so that no search is asked for them.
         others: Passages that no question is about, to be hard negatives.
         start: A trained span scorer to go on from; `None`: begin with an encoder's weights.
         encoder: That encoder; what `start` goes with, where that is given.
@@ -159,9 +161,10 @@ def train_reader(
     tokenizer = Tokenizer.from_folder(files.folder)
     special = tokenizer.special
     layout = PairLayout(special.before[0], special.after[-1], reading)
-    data = tokenize(questions, tokenizer, others, held_back=held_back)
+    searched = tokenize(questions, tokenizer, others, held_back=held_back)
+    data = together(searched, tokenize(extra, tokenizer, held_back=held_back))
     report(f"{len(data.examples):,} questions on {len(data.passages):,} passages")
-    negatives = mine_once(data, out, search, report) if search is not None else {}
+    negatives = mine_once(searched, out, search, report) if search is not None else {}
     learned, held = split(data, negatives)
     task = ReaderTask(
         model,

@@ -34,8 +34,8 @@ def ship(encoder: Path, reader: Path, out: Path) -> str:
         out: Where to.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in (*_COPIED, _VOCABULARY, _PROMPTS, CONFIDENCE):
-        if out.resolve() not in (encoder.resolve(), reader.resolve()):
+    if out.resolve() not in (encoder.resolve(), reader.resolve()):
+        for name in (*_COPIED, _VOCABULARY, _PROMPTS, CONFIDENCE):
             (out / name).unlink(missing_ok=True)  # of what was shipped before
     files = find_encoder(str(encoder))
     copied = [*_COPIED]

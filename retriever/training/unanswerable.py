@@ -1,9 +1,9 @@
 """Questions and passages changed so that nothing answers any more.
 
 People wrote SQuAD 2.0's unanswerable questions by a few devices (Rajpurkar et al., "Know What You Don't Know", 2018,
-table 1): negation, antonyms, entities swapped, and questions about something near. The
-functions here do the same by rule, on questions that have an answer; `without_answer` takes the sentence with the answer out of the passage instead. A rule is
-sometimes wrong (the changed question may still be answered), so only a part of the training reads them.
+table 1): negation, antonyms, entities swapped, and questions about something near. The functions here do the same by
+rule, on questions that have an answer; `without_answer` takes the sentence with the answer out of the passage instead.
+A rule is sometimes wrong (the changed question may still be answered), so only a part of the training reads them.
 """
 
 from __future__ import annotations
