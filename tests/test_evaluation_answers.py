@@ -161,10 +161,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @dataclass(frozen=True)
 class LastWords:
-    """Stands in for a reading: the passage's last two words; no answer to a question why."""
+    """Stands in for a reading: the passage's last two words; of less weight than no answer to a question why."""
 
     text: str
-    no_answer: bool
+    margin: float
 
 
 class LastWordsScorer:
@@ -180,7 +180,10 @@ class LastWordsScorer:
 
     def read_many(self, pairs: Sequence[tuple[str, str, str]]) -> list[LastWords]:
         type(self).shown += pairs
-        return [LastWords(" ".join(text.split()[-2:]), asked.startswith("Why")) for asked, text, _ in pairs]
+        return [
+            LastWords(" ".join(text.split()[-2:]), -1.0 if asked.startswith("Why") else 1.0)
+            for asked, text, _ in pairs
+        ]
 
 
 @pytest.fixture
@@ -199,6 +202,9 @@ def test_eval_reader(run: Run, scorer: type[LastWordsScorer]) -> None:
         "has_ans_exact": 50,
         "has_ans_f1": pytest.approx(100 * (1 + 2 / 3) / 2),
         "no_ans_acc": 100,
+        "best_exact": pytest.approx(100 * 2 / 3),
+        "best_f1": pytest.approx(100 * (1 + 2 / 3 + 1) / 3),
+        "best_f1_threshold": -1,
     }
     assert scorer.shown[:2] == [("default", "", ""), ("Where did the cat sit?", CONTEXTS[0], "")]
     code, out, _ = run("reader", "set.json", "--limit", "2", "--titles", "--reader", "mine")

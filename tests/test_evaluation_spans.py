@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Sequence
 
@@ -62,7 +63,8 @@ QUESTIONS = [graded("a", "red cat", "cat"), graded("b", "blue dog"), graded("c")
 
 
 def evaluate(questions: Sequence[GradedQuestion], **predictions: str) -> ReaderScores:
-    return evaluate_reader(questions, lambda batch: [predictions.get(question.id, "") for question in batch])
+    """Words that are given have a margin of 1."""
+    return evaluate_reader(questions, lambda batch: [(predictions.get(one.id, ""), 1.0) for one in batch])
 
 
 def test_means_are_in_percent() -> None:
@@ -72,14 +74,54 @@ def test_means_are_in_percent() -> None:
 
 def test_unanswerable_questions() -> None:
     scores = evaluate(QUESTIONS, a="cat", b="dog").to_dict()
-    assert list(scores) == ["exact", "f1", "questions", "has_ans_exact", "has_ans_f1", "no_ans_acc"]
+    assert list(scores) == [
+        *("exact", "f1", "questions", "has_ans_exact", "has_ans_f1", "no_ans_acc"),
+        *("best_exact", "best_f1", "best_f1_threshold"),
+    ]
     assert scores["exact"] == pytest.approx(100 * 2 / 3)
     assert scores["f1"] == pytest.approx(100 * (1 + 2 / 3 + 1) / 3)
     assert scores["has_ans_exact"] == 50
     assert scores["has_ans_f1"] == pytest.approx(100 * (1 + 2 / 3) / 2)
     assert scores["no_ans_acc"] == 100
     assert evaluate(QUESTIONS, c="cat").no_ans_acc == 0
-    assert evaluate(QUESTIONS[2:]).to_dict() == {"exact": 100, "f1": 100, "questions": 1, "no_ans_acc": 100}
+    assert evaluate(QUESTIONS[2:]).to_dict() == {
+        "exact": 100,
+        "f1": 100,
+        "questions": 1,
+        "no_ans_acc": 100,
+        "best_exact": 100,
+        "best_f1": 100,
+        "best_f1_threshold": 0,
+    }
+
+
+def test_a_negative_margin_is_no_answer_where_there_may_be_none() -> None:
+    readings = [("cat", 2.0), ("blue dog", -1.0), ("cat", 0.5)]
+    scores = evaluate_reader(QUESTIONS, lambda batch: readings)
+    assert (scores.has_ans_exact, scores.no_ans_acc) == (50, 0)
+    # above 0.5 one is right, and the unanswerable one refused; above any, both are, and it isn't
+    assert scores.best_exact == pytest.approx(100 * 2 / 3)
+    assert scores.best_f1_threshold == 0.5
+    assert evaluate_reader(QUESTIONS[:2], lambda batch: readings[:2]).exact == 100, "none is unanswerable"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_best_threshold_is_the_best_of_all(seed: int) -> None:
+    rng = random.Random(seed)
+    words = ["cat", "blue dog", "blue", ""]
+    questions = [rng.choice(QUESTIONS) for _ in range(12)] + [QUESTIONS[2]]
+    readings = [(rng.choice(words), float(rng.randint(-3, 3))) for _ in questions]
+    scores = evaluate_reader(questions, lambda batch: readings)
+
+    def with_threshold(threshold: float) -> ReaderScores:
+        moved = [(text, margin - threshold) for text, margin in readings]
+        return evaluate_reader(questions, lambda batch: moved)
+
+    tried = [with_threshold(threshold) for threshold in range(-5, 5)]
+    assert scores.best_exact == pytest.approx(max(one.exact for one in tried))
+    assert scores.best_f1 == pytest.approx(max(one.f1 for one in tried))
+    assert scores.best_f1_threshold is not None
+    assert with_threshold(scores.best_f1_threshold).f1 == pytest.approx(scores.best_f1)
 
 
 def test_a_text_that_the_passage_does_not_have_is_no_answer_in_it() -> None:
@@ -93,9 +135,9 @@ def test_batches_and_progress() -> None:
     sizes: list[int] = []
     seen: list[tuple[int, int]] = []
 
-    def read_many(batch: Sequence[GradedQuestion]) -> list[str]:
+    def read_many(batch: Sequence[GradedQuestion]) -> list[tuple[str, float]]:
         sizes.append(len(batch))
-        return [question.id for question in batch]
+        return [(question.id, 1.0) for question in batch]
 
     scores = evaluate_reader(questions, read_many, progress=lambda done, total: seen.append((done, total)))
     assert (scores.exact, scores.questions) == (100, 600)
@@ -107,7 +149,7 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DatasetError, match="no questions"):
         evaluate([])
     with pytest.raises(ValueError, match="zip"):
-        evaluate_reader(QUESTIONS, lambda batch: ["cat"])
+        evaluate_reader(QUESTIONS, lambda batch: [("cat", 1.0)])
     monkeypatch.setitem(sys.modules, "torchmetrics.functional.text", None)
     with pytest.raises(SpanseekError, match=r"torchmetrics: pip install 'spanseek\[eval\]'"):
         evaluate_reader(QUESTIONS, lambda batch: pytest.fail("the work was begun"))

@@ -141,17 +141,17 @@ def reader(
     from retriever.evaluation import evaluate_reader, load_questions
 
     questions = load_questions(file)
-    may_abstain = not all(question.answers for question in questions)
+    may_abstain = not all(question.answers for question in questions)  # the whole set's, whatever the limit
     scorer = SpanScorer.load(name)
 
-    def read_many(batch: Sequence[GradedQuestion]) -> list[str]:
+    def read_many(batch: Sequence[GradedQuestion]) -> list[tuple[str, float]]:
         readings = scorer.read_many(
             [(question.question, question.context, question.title if titles else "") for question in batch]
         )
-        return ["" if may_abstain and reading.no_answer else reading.text for reading in readings]
+        return [(reading.text, reading.margin) for reading in readings]
 
     with question_bar() as progress:
-        scores = evaluate_reader(questions[:limit], read_many, progress=progress)
+        scores = evaluate_reader(questions[:limit], read_many, may_abstain=may_abstain, progress=progress)
     _print_scores(scores.to_dict(), json_output)
 
 
