@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from retriever.config import RerankConfig, SearchConfig
 from retriever.context import context_line
 from retriever.encoder.spans import coverage
+from retriever.encoder.structure import cuts
 from retriever.errors import SpanseekError
 from retriever.filters import Filter
 from retriever.rerank import UNFITTED, ConfidenceModel, Evidence, gather, likeliest, reorder
@@ -259,10 +260,13 @@ class Retriever:
             For each hit its tokens' places in the hit's text, half-open, in code points, and that probability.
         """
         passages = [Passage(hit.text, context_line(hit.title, hit.headings)) for hit in hits]
-        return [
-            [(start, end, float(p)) for (start, end), p in zip(scores.offsets, coverage(scores), strict=True)]
-            for scores in self.scorer.score([question] * len(hits), passages)
-        ]
+        shades = []
+        for passage, scores in zip(
+            passages, self.scorer.score([question] * len(hits), passages), strict=True
+        ):
+            shade = coverage(scores, cuts=cuts(passage.text, scores.offsets))
+            shades.append([(*place, float(p)) for place, p in zip(scores.offsets, shade, strict=True)])
+        return shades
 
     @contextmanager
     def _found(

@@ -133,15 +133,21 @@ def test_coverage_by_hand() -> None:
     # the spans: 0...0 0.1, 0...1 0.3, 1...1 0.18
     assert coverage(scores) == pytest.approx([0.4, 0.48])
     assert coverage(scores, longest=1) == pytest.approx([0.1, 0.18])
+    assert coverage(scores, cuts=[1]) == pytest.approx([0.1, 0.18])
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=12), st.integers(1, 14))
-def test_coverage_is_the_sum_over_all_spans(pairs: list[tuple[float, float]], longest: int) -> None:
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=12), st.integers(1, 14), st.sets(st.integers(1, 11)))
+def test_coverage_is_the_sum_over_all_spans(
+    pairs: list[tuple[float, float]], longest: int, cutting: set[int]
+) -> None:
+    cuts = sorted(cut for cut in cutting if cut < len(pairs))
     scores = normalise(places(len(pairs)), [window(0, pairs)])
     expected = np.zeros(len(pairs))
     for first in range(len(pairs)):
         for last in range(first, min(len(pairs), first + longest)):
-            expected[first : last + 1] += math.exp(scores.start[first]) * math.exp(scores.end[last])
-    assert coverage(scores, longest=longest) == pytest.approx(expected, abs=1e-5)
-    assert (coverage(scores, longest=longest) <= 1).all()
+            if not any(first < cut <= last for cut in cuts):
+                expected[first : last + 1] += math.exp(scores.start[first]) * math.exp(scores.end[last])
+    found = coverage(scores, cuts=cuts, longest=longest)
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert (found <= 1).all()

@@ -106,9 +106,7 @@ def best_spans(
     ends = np.lib.stride_tricks.sliding_window_view(padded, width)  # (T, width): ends from each start on
     pairs = scores.start[:, None] + ends
     if cuts:
-        part = np.zeros(length + width - 1, dtype=np.int64)
-        part[list(cuts)] = 1
-        part = part.cumsum()  # which part of the passage each token is in
+        part = parts(length + width - 1, cuts)
         pairs[part[:length, None] != np.lib.stride_tricks.sliding_window_view(part, width)] = -np.inf
     if any(unspoken):
         said = np.concatenate([~np.asarray(unspoken, dtype=np.bool_), np.zeros(width - 1, dtype=np.bool_)])
@@ -136,16 +134,30 @@ def best_spans(
     return found
 
 
-def coverage(scores: SpanScores, *, longest: int = LONGEST_ANSWER) -> Scores:
+def parts(length: int, cuts: Sequence[int]) -> NDArray[np.int64]:
+    """Which part of the passage each token is in, `(length,)`; a new one begins at each cut."""
+    begins = np.zeros(length, dtype=np.int64)
+    begins[list(cuts)] = 1
+    return begins.cumsum()
+
+
+def coverage(scores: SpanScores, *, cuts: Sequence[int] = (), longest: int = LONGEST_ANSWER) -> Scores:
     """Probability that each token is part of the answer, `(T,)`: over all spans up to `longest` tokens.
 
     Start and end are taken as independent, as everywhere here.
+
+    Args:
+        scores: Of one passage.
+        cuts: As for `best_spans`.
+        longest: In tokens.
     """
     length = len(scores.start)
+    part = parts(length, cuts)
     start, end = np.exp(scores.start), np.exp(scores.end)
     total = np.zeros(length, dtype=np.float32)
     for extra in range(min(longest, length)):
         mass = start[: length - extra] * end[extra:]  # spans of extra + 1 tokens, by their first
+        mass = np.where(part[: length - extra] == part[extra:], mass, 0)
         steps = np.zeros(length + 1, dtype=np.float32)
         steps[: length - extra] += mass
         steps[extra + 1 :] -= mass
