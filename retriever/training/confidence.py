@@ -141,7 +141,8 @@ def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceM
     """The model that fits best.
 
     A first logistic regression over all spans says which span to put first. The second, over first spans alone, says
-    how likely those are right: choosing the best of many makes the first one's probabilities too high.
+    how likely those are right: choosing the best of many makes the first one's probabilities too high. An answer is
+    given where that is likelier than not.
 
     Args:
         asked: Questions, and keywords that stand for one.
@@ -172,8 +173,6 @@ def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceM
         first_weights=_named(best.coef_[0]),
         first_bias=float(best.intercept_[0]),
     )
-    confidences = best.predict_proba(firsts)[:, 1]
-    model = replace(model, threshold=_threshold(confidences, useful))
     return _fit_order(model, [one for one in useful if one.answerable], statements)
 
 
@@ -183,19 +182,6 @@ def _one_sided() -> SpanseekError:
 
 def _named(weights: Features) -> dict[str, float]:
     return dict(zip(FEATURES, map(float, weights), strict=True))
-
-
-def _threshold(confidences: Features, asked: Sequence[Asked]) -> float:
-    """Where answerable and unanswerable questions are told apart best, both counting alike."""
-    answerable = np.array([one.answerable for one in asked])
-    if answerable.all():
-        return 0.5
-    levels = np.linspace(0.05, 0.95, 91)
-    accuracy = [
-        ((confidences[answerable] >= level).mean() + (confidences[~answerable] < level).mean()) / 2
-        for level in levels
-    ]
-    return round(float(levels[int(np.argmax(accuracy))]), 3)
 
 
 def _fit_order(
