@@ -125,7 +125,11 @@ def test_question_and_context_count(tiny_scorer: SpanScorer) -> None:
     ("text", "tokens"),
     [
         ("The red mat.", ["The", "red", "mat", "."]),
-        ("wind\tspeed\r\nsnow\n\nmat", ["wind", "speed", "snow", "mat"]),
+        ("wind speed\r\nsnow\n\nmat", ["wind", "speed", "snow", "mat"]),
+        (
+            "wind\tspeed\r\nsnow\n\nmat",
+            ["wind", "\t", "speed", "\r", "snow", "mat"],
+        ),  # a row's bar and full stop
         ("in cafe\u0301, Paris", ["in", "cafe\u0301", ",", "Paris"]),
         ("caf\u00e9 e\u0302\u0301\u0323 a", ["caf\u00e9", "e\u0302\u0301\u0323", "a"]),
         (
@@ -137,7 +141,7 @@ def test_question_and_context_count(tiny_scorer: SpanScorer) -> None:
         ("\u0301cat", ["cat"]),
         ("mats, prices", ["mat", "s", ",", "price", "s"]),
     ],
-    ids=["plain", "tabs and lines", "mark", "marks", "emoji", "right to left", "CJK", "mark alone", "parts"],
+    ids=["plain", "lines", "row", "mark", "marks", "emoji", "right to left", "CJK", "mark alone", "parts"],
 )
 def test_places_are_in_the_text_as_given(tiny_scorer: SpanScorer, text: str, tokens: list[str]) -> None:
     (scores,) = tiny_scorer.score(["who"], [Passage(text)])
