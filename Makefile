@@ -22,7 +22,7 @@ demo: $(STAMP)
 	$(BIN)/spanseek index $(SAMPLE) --index $(DEMO)
 	$(BIN)/spanseek search "where is the assembly point?" -k 3 --index $(DEMO)
 	$(BIN)/spanseek search "how long is the warranty on a Petrel 3?" -k 3 --index $(DEMO)
-	$(BIN)/spanseek search "what does a Kittiwake cost?" -k 3 --where format=xlsx --index $(DEMO)
+	$(BIN)/spanseek search "what is the order number of the slate grey Petrel 3?" -k 3 --where format=xlsx --index $(DEMO)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
