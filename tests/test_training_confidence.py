@@ -176,17 +176,13 @@ def test_an_answer_is_given_where_it_is_likelier_right_than_wrong(fitted: Confid
 
 
 def reciprocal_rank(model: ConfidenceModel, asked: Sequence[Asked]) -> float:
-    return float(reciprocal_ranks(model, asked).mean())
-
-
-def reciprocal_ranks(model: ConfidenceModel, asked: Sequence[Asked]) -> np.ndarray:
     ranks = []
     for one in asked:
         if one.gold.any():
             confidence = model.rank(one.features)[0][1]
             scores = one.fused + model.gains(one.margins, confidence)
             ranks.append(1 / (1 + (scores > scores[one.gold].max()).sum()))
-    return np.array(ranks)
+    return float(np.mean(ranks))
 
 
 def test_reading_reorders_as_far_as_it_helps(fitted: ConfidenceModel) -> None:
@@ -218,18 +214,13 @@ def test_statements_may_not_lose_by_reading(fitted: ConfidenceModel) -> None:
     # reading is sure of something in statements, too, but of the wrong passages; the fused score knows the right one
     asked = made_up(400, seed=10)
     statements = [
-        replace(one, fused=one.gold / 2, features=one.features + 4)
+        replace(one, fused=one.gold / 2, features=one.features + 2)
         for one in made_up(400, seed=11, informed=False)
     ]
     free, held = fit(asked), fit(asked, statements)
-    unread = reciprocal_ranks(replace(held, passage_weight=0.0), statements)
-    lost = reciprocal_ranks(free, statements) - unread
-    assert (
-        lost.mean() < -3 * lost.std(ddof=1) / 20
-    )  # a loss that chance doesn't explain: the root of 400 is 20
-    kept = reciprocal_ranks(held, statements) - unread
-    assert kept.mean() >= -2 * kept.std(ddof=1) / 20
-    assert kept.mean() > lost.mean() / 2
+    unread = reciprocal_rank(replace(held, passage_weight=0.0), statements)
+    assert reciprocal_rank(free, statements) < unread - 0.01
+    assert reciprocal_rank(held, statements) >= unread - 0.001
     assert (held.weights, held.first_weights) == (free.weights, free.first_weights)
 
 

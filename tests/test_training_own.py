@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,15 @@ def test_rows_are_told_from_squad_rows(tmp_path: Path) -> None:
     assert not is_own(squad)
     assert not is_own(tmp_path / "missing.jsonl")
     assert load_own(own) == [OwnQuestion("who?", ("me", "I"))]
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"question": "who?", "answers": ["me"]}')[:-12] + b"\0" * 8)
+    for broken in (file, tmp_path / "absent.jsonl"):
+        assert not is_own(broken)
+        with pytest.raises(DatasetError, match="expected JSON Lines in UTF-8"):
+            load_own(broken)
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,16 @@ def test_too_few_arguments_are_said() -> None:
     )
     assert done.returncode != 0
     assert "usage" in done.stderr
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.tsv.gz").write_bytes(b"no gzip")
+    command = [sys.executable, "-m", "retriever.training.qamr", str(tmp_path / "rows.jsonl")]
+    for name in ("absent.tsv", "broken.tsv.gz"):
+        done = subprocess.run(
+            [*command, str(tmp_path / name), "pairs"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{tmp_path / name}: expected text in UTF-8")
+        assert done.stderr.count("\n") == 1
+        assert not (tmp_path / "rows.jsonl").exists()

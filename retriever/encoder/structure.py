@@ -26,8 +26,6 @@ _NAME = r"[^\s;:|][^;:|]{0,59}"
 # may have none.
 _ROW = re.compile(rf"^\s*(?:[^\s;:|][^;:|]{{0,79}}; )?{_NAME}: .*; {_NAME}: ")
 _MARKS = re.compile(rf"(;) (?={_NAME}: )|(?<=; ){_NAME}(:) |^\s*{_NAME}(:) ")
-
-
 # Cells that only space parts. What ends a sentence may be followed by two spaces, and a bullet or a number by several.
 _GAP = re.compile(r"(?<=[^\s.!?:;,])(?: {2,}|[ ]*\t\s*)(?=\S)|(?<=\S)\t\s*(?=\S)")
 _BULLET = re.compile(r"^\s*(?:\W|\w{1,3}[.)])\s")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from retriever.errors import DatasetError
 from retriever.evaluation.dataset import EvalDocument, RetrievalDataset
+from retriever.evaluation.lines import numbered_lines
 
 
 def load_beir(folder: Path, split: str, limit: int | None) -> RetrievalDataset:
@@ -45,7 +44,7 @@ class _Corpus:
             yield EvalDocument(_id(place, row), title, _text(place, row))
 
     def __len__(self) -> int:
-        return sum(1 for _ in _lines(self.path))
+        return sum(1 for _ in numbered_lines(self.path))
 
 
 def _read_queries(path: Path) -> dict[str, str]:
@@ -64,7 +63,7 @@ def _read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
         others = ", ".join(sorted(other.stem for other in path.parent.glob("*.tsv"))) or "none"
         raise DatasetError(f"{path}: no such file; splits that are there: {others}")
     qrels: dict[str, dict[str, int]] = {}
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         fields = line.rstrip("\r\n").split("\t")
         if number == 1 and fields[-1] == "score":
             continue
@@ -85,24 +84,9 @@ def _existing(folder: Path, name: str) -> Path:
     raise DatasetError(f"{folder}: expected {name} or {name}.gz in it")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number, from 1, and text of each line that is not blank."""
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as file
-        ):
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: expected text in UTF-8, perhaps compressed by gzip: {error}") from error
-
-
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Place, for messages, and JSON object of each line."""
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         place = f"{path}, line {number}"
         try:
             row = json.loads(line)

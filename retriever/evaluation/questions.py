@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 from retriever.errors import DatasetError
 from retriever.evaluation.dataset import EvalDocument
+from retriever.evaluation.lines import numbered_lines
 from retriever.evaluation.squad import list_of, load_squad, read_json, text_of
 from retriever.types import TextSpan
 
@@ -95,25 +94,17 @@ def _squad(path: Path) -> Iterator[GradedQuestion]:
 
 
 def _rows(path: Path) -> Iterator[GradedQuestion]:
-    opened: Any = gzip.open if path.name.endswith(".gz") else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                place = f"{path}, line {number}"
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise DatasetError(f"{place}: expected a JSON object")
-                title = text_of(row, "title", f"{place}: ") if row.get("title") else ""
-                row.setdefault("id", str(number))
-                yield _question(row, text_of(row, "context", f"{place}: "), title, f"{place}: ")
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{path}, line {number}: expected JSON: {error.msg}") from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"{path}: expected JSON Lines in UTF-8, perhaps compressed by gzip: {error}"
-        ) from error
+    for number, line in numbered_lines(path, "JSON Lines"):
+        place = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DatasetError(f"{place}: expected JSON: {error.msg}") from error
+        if not isinstance(row, dict):
+            raise DatasetError(f"{place}: expected a JSON object")
+        title = text_of(row, "title", f"{place}: ") if row.get("title") else ""
+        row.setdefault("id", str(number))
+        yield _question(row, text_of(row, "context", f"{place}: "), title, f"{place}: ")
 
 
 def _question(row: dict[str, Any], context: str, title: str, place: str) -> GradedQuestion:

@@ -108,12 +108,9 @@ def evaluate_reader(
 def _best(gains: NDArray[np.float64], margins: NDArray[np.float64]) -> tuple[float, float]:
     """The greatest sum of the gains of all whose margin is above a threshold, and that threshold, finite."""
     finite = np.isfinite(margins)
-    order = np.argsort(-margins[finite], kind="stable")
-    sorted_margins = margins[finite][order]
-    sums = np.concatenate([[0.0], np.cumsum(gains[finite][order])])
-    # a threshold lies before a margin that is less than the last, never among equal ones
-    may = np.concatenate([[True], np.append(sorted_margins[1:] < sorted_margins[:-1], True)[: len(order)]])
-    best = int(np.where(may, sums, -np.inf).argmax())
-    if best == len(order):
-        return float(sums[best]), float(sorted_margins[-1] - 1) if len(order) else 0.0
-    return float(sums[best]), float(sorted_margins[best])
+    levels, at = np.unique(-margins[finite], return_inverse=True)  # likeliest first; equal margins are one
+    sums = np.concatenate([[0.0], np.cumsum(np.bincount(at, gains[finite], len(levels)))])
+    best = int(sums.argmax())
+    if not len(levels):
+        return 0.0, 0.0
+    return float(sums[best]), float(-levels[best] if best < len(levels) else -levels[-1] - 1)

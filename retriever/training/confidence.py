@@ -32,9 +32,8 @@ _GATE = 0.75
 """The best answer's confidence from which reading is trusted to reorder. It isn't fitted: training questions would have
 it at 0.5, but they are all questions that some passage answers, and from there sets of long descriptions and of titles
 lose (data/EXPERIMENTS.md)."""
-_ERRORS = 2.0
-"""Standard errors of a loss in mean reciprocal rank, up to which it may be chance. Of some hundred statements a bound
-near zero would turn on single ones."""
+_LOSS = 0.001
+"""Mean reciprocal rank that statements may lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +188,7 @@ def _fit_order(
 ) -> ConfidenceModel:
     """Weight, bias and slope of a passage's gain with the best mean reciprocal rank of the gold passage.
 
-    They are chosen among those by which statements don't lose, chance aside; if none is, nothing is reordered.
+    They are chosen among those by which statements lose no more than `_LOSS`; if none is, nothing is reordered.
     """
     with_gold, others = (
         [(one, model.rank(one.features)[0][1]) for one in queries if one.gold.any()]
@@ -199,28 +198,21 @@ def _fit_order(
     if not with_gold:
         return model
     untouched = replace(model, passage_weight=0.0)
-    unread = _reciprocal_ranks(untouched, others)
+    unread = _mean_rank(untouched, others)
     best, best_score = untouched, -1.0
     # Biases are below zero and weights bounded, so that a passage that doesn't seem to answer gains little.
     grid = itertools.product((0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0), (0.25, 0.5, 1.0), (-4.0, -2.0))
     for weight, slope, bias in grid:
         tried = replace(model, passage_weight=weight, passage_bias=bias, passage_slope=slope)
-        score = float(_reciprocal_ranks(tried, with_gold).mean())
-        if score > best_score + 1e-4 and not _is_loss(_reciprocal_ranks(tried, others) - unread):
+        score = _mean_rank(tried, with_gold)
+        if score > best_score + 1e-4 and _mean_rank(tried, others) >= unread - _LOSS:
             best, best_score = tried, score
     return best
 
 
-def _is_loss(gains: Features) -> bool:
-    """Whether paired differences are below zero by more than chance explains."""
-    if len(gains) < 2:
-        return bool(gains.sum() < 0)
-    return bool(gains.mean() < -_ERRORS * gains.std(ddof=1) / np.sqrt(len(gains)))
-
-
-def _reciprocal_ranks(model: ConfidenceModel, asked: Sequence[tuple[Asked, float]]) -> Features:
-    """One through the rank of each gold passage, `(N,)`, given each query's best answer's confidence."""
-    return np.array([_reciprocal_rank(one, model, sure) for one, sure in asked])
+def _mean_rank(model: ConfidenceModel, asked: Sequence[tuple[Asked, float]]) -> float:
+    """Mean reciprocal rank of the gold passage, given each query's best answer's confidence."""
+    return float(np.mean([_reciprocal_rank(one, model, sure) for one, sure in asked])) if asked else 0.0
 
 
 def _reciprocal_rank(one: Asked, model: ConfidenceModel, confidence: float) -> float:

@@ -6,7 +6,6 @@ search ranks high for the question, the first in which an answer stands word for
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from retriever.api import Retriever
 from retriever.errors import DatasetError
+from retriever.evaluation.lines import numbered_lines
 from retriever.evaluation.questions import GradedQuestion
 from retriever.types import TextSpan
 
@@ -34,9 +34,8 @@ class OwnQuestion:
 def is_own(path: Path) -> bool:
     """Whether a file's first row names answers without their place, to be found in an index."""
     try:
-        with _opened(path) as file:
-            row = json.loads(next((line for line in file if line.strip()), "null"))
-    except (OSError, ValueError):
+        row = json.loads(next((line for _, line in numbered_lines(path)), "null"))
+    except (DatasetError, ValueError):
         return False
     return isinstance(row, dict) and "question" in row and "context" not in row
 
@@ -49,11 +48,9 @@ def load_own(path: Path) -> list[OwnQuestion]:
     """
     found = []
     try:
-        with _opened(path) as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    found.append(_row(json.loads(line), f"{path}, line {number}"))
-    except (OSError, ValueError) as error:
+        for number, line in numbered_lines(path, "JSON Lines"):
+            found.append(_row(json.loads(line), f"{path}, line {number}"))
+    except ValueError as error:
         raise DatasetError(f"{path}: expected JSON Lines: {error}") from error
     return found
 
@@ -100,7 +97,3 @@ def _row(row: Any, place: str) -> OwnQuestion:
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise DatasetError(f"{place}: each answer must be a text")
     return OwnQuestion(row["question"], tuple(texts), str(row.get("document") or ""))
-
-
-def _opened(path: Path) -> Any:
-    return (gzip.open if path.name.endswith(".gz") else open)(path, "rt", encoding="utf-8")

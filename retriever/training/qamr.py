@@ -10,12 +10,14 @@ validators agrees with who asked.
 
 from __future__ import annotations
 
-import gzip
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from retriever.errors import DatasetError
+from retriever.evaluation.lines import numbered_lines
 
 _WRITTEN = {
     "-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}",
@@ -86,22 +88,17 @@ def _run(indices: str) -> tuple[int, int] | None:
     return (numbers[0], numbers[-1]) if numbers == list(range(numbers[0], numbers[-1] + 1)) else None
 
 
-def _lines(path: Path) -> Iterator[str]:
-    opened: Any = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as file:
-        yield from file
-
-
 def main(arguments: Sequence[str]) -> None:
     if len(arguments) < 3:
         sys.exit("usage: python -m retriever.training.qamr OUT.jsonl SENTENCES PAIRS...")
     out, sentences, *pairs = map(Path, arguments)
-    count = 0
-    with out.open("w", encoding="utf-8") as file:
-        for row in rows(_lines(sentences), (line for path in pairs for line in _lines(path))):
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    sys.stdout.write(f"{count:,} questions in {out}\n")
+    lines = (line for path in pairs for _, line in numbered_lines(path))
+    try:
+        found = list(rows((line for _, line in numbered_lines(sentences)), lines))
+        out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), encoding="utf-8")
+    except (DatasetError, OSError) as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"{len(found):,} questions in {out}\n")
 
 
 if __name__ == "__main__":
