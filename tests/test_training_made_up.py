@@ -8,8 +8,9 @@ import re
 import pytest
 
 from retriever.encoder.structure import borders
+from retriever.training.cells import HEADERS, KEYS, Words
 from retriever.training.keywords import as_keywords, as_statement
-from retriever.training.rows import Words, make_row_question
+from retriever.training.rows import make_row_question
 
 NAMES = [f"Name{chr(65 + i)}{chr(65 + j)}" for i in range(6) for j in range(5)]
 
@@ -32,6 +33,22 @@ def test_the_answer_is_a_whole_cell(seed: int) -> None:
     named = any(word in line or word in made.text.split("\n")[0] or word == made.title for word in known)
     by_cell = any(value.strip() and value.strip() in made.question for value in re.split(r"[|;:]|  +", line))
     assert named or by_cell, made
+
+
+def test_the_answer_stands_under_the_header_that_is_asked_for() -> None:
+    """In rows that name each cell's header, where the question names one of them and the row."""
+    seen = 0
+    for seed in range(600):
+        made = make_row_question(WORDS, random.Random(seed))
+        own = re.search(r"(?:^|; )([^:;\n]+): $", made.text[: made.start], re.MULTILINE)
+        if not made.end or "; " not in made.text or own is None or own[1] in KEYS:
+            continue  # in those under a key, the row is asked for
+        headers = {header for header, *_ in HEADERS if f"{header}: " in made.text}
+        asked = {header for header in headers if header.split(" (")[0].lower() in made.question.lower()}
+        if len(asked) == 1:
+            seen += 1
+            assert asked == {own[1]}, made
+    assert seen > 40
 
 
 def _beside(text: str) -> set[int]:

@@ -15,9 +15,10 @@ import numpy as np
 from retriever.encoder.reading import PairLayout, Window
 from retriever.encoder.structure import spelled
 from retriever.encoder.tokenizer import Tokenizer
+from retriever.training.cells import Words
 from retriever.training.examples import Example, ExampleSet, Ids, tokens_of
 from retriever.training.keywords import as_keywords
-from retriever.training.rows import RowQuestion, Words, make_row_question
+from retriever.training.rows import RowQuestion, make_row_question
 from retriever.training.unanswerable import Entities, Phrases, change_question, without_answer
 
 _FEW = 20
