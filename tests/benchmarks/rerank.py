@@ -24,6 +24,7 @@ from retriever import Retriever
 from retriever.encoder import SpanScorer
 from retriever.encoder.reader_files import load_reader
 from retriever.encoder.spans import best_spans
+from retriever.encoder.structure import spelled
 from retriever.rerank import readable
 from retriever.types import Passage
 
@@ -47,7 +48,7 @@ class PlainReader:
         for passage in passages:
             context = self._tokenizer.ids([passage.context])[0].tolist()[: self._config.context_tokens]
             start = [101, *head, 102, *context, *([102] if context else [])]
-            rows.append([*start, *self._tokenizer.ids([passage.text])[0].tolist(), 102])
+            rows.append([*start, *self._tokenizer.ids([spelled(passage.text)])[0].tolist(), 102])
             begins.append(len(start))
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
