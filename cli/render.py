@@ -1,7 +1,8 @@
 """What a person reads: answers with their places, then passages.
 
 Every entry hangs by the same indent: a figure in the margin (a confidence, a rank), then what was found, where, and
-the text around it. Green is the answer, yellow the question's words, cyan the place.
+the text around it. Green is the answer, yellow the question's words, cyan the place. A place whose file isn't what was
+indexed any more says so.
 """
 
 from __future__ import annotations
@@ -29,9 +30,17 @@ Shades = Sequence[tuple[int, int, float]]
 _INDENT = 5
 _BRIEF = 200
 """Columns around the answers after the best, and of passages below answers: two or three lines."""
+_LEAST_CONTEXT = 10
+"""Columns below which what is left of title and headings says nothing."""
 _ANSWER = "bold green"
 _SHADES = (("black on green", 0.5), ("bold green", 0.2), ("green", 0.05))
 """Styles and the probability each starts at; the terminal's own colours, for dark and light backgrounds."""
+_SOURCES = {
+    "changed": "(changed since it was indexed)",
+    "gone": "(its file is gone)",
+    "unknown": "(its file can't be compared)",
+}
+"""In brackets, so that without colours they can't be taken for a title."""
 
 
 def print_response(
@@ -146,18 +155,24 @@ def _print_body(out: Console, text: Text) -> None:
 def _print_place(out: Console, line: Text, found: Answer | Hit) -> None:
     """The place, never cut, then title and headings; the innermost say most, and stay where room is short."""
     line.append(printable(_place(found)), style="bold cyan")
+    mark = Text(_SOURCES.get(found.source, ""), style="dim yellow")
+    beside = line.cell_len + 1 + mark.cell_len <= out.width
+    if mark and beside:
+        line.append(" ").append_text(mark)
     room = out.width - line.cell_len - 2
     parts = list(dict.fromkeys(one_line(part).text for part in (found.title, *found.headings) if part))
     context = " > ".join(parts)
     while len(parts) > 1 and cell_len(context) > room:
         parts = parts[1:]
         context = " > ".join(("…", *parts))
-    if context and room > 0:
+    if context and room >= min(cell_len(context), _LEAST_CONTEXT):
         line.append(f"  {context}", style="dim")
     if room >= 0:
         out.print(line, no_wrap=True, overflow="ellipsis", crop=out.is_terminal)
     else:
         out.print(line, overflow="fold")
+    if mark and not beside:
+        _print_body(out, mark)
 
 
 def _place(found: Answer | Hit) -> str:

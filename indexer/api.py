@@ -15,13 +15,14 @@ import numpy as np
 
 from indexer import readers
 from indexer.discover import Found, Selection, discover
-from indexer.files import file_hash, is_same, look_at
+from indexer.files import file_hash, look_at
 from indexer.prepare import CutDocument, content_hash, cut, storable
 from indexer.report import IndexReport, Progress, Skipped, Tally
 from retriever.config import ChunkingConfig
 from retriever.errors import SpanseekError, UnreadableError
 from retriever.store.manifest import Manifest
 from retriever.store.records import FileRecord, PreparedDocument
+from retriever.store.sources import is_same
 from retriever.store.writer import IndexWriter
 from retriever.types import Anchor, Extract, Metadata
 

@@ -1,4 +1,4 @@
-"""Has a file changed? What is looked at before it is read."""
+"""What is looked at of a file before it is read, and its hash; `retriever.store.sources` compares."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from pathlib import Path
 
 from retriever.errors import UnreadableError
 from retriever.store.records import FileRecord
-
-_RACY_NS = 2_000_000_000
-"""A file changed this shortly before it was read may change again without its time showing it."""
 
 
 def look_at(path: Path, stored: str) -> FileRecord:
@@ -28,15 +25,6 @@ def look_at(path: Path, stored: str) -> FileRecord:
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for for ever
         raise UnreadableError("not a regular file")
     return FileRecord(stored, status.st_size, status.st_mtime_ns, None, seen_ns)
-
-
-def is_same(known: FileRecord, seen: FileRecord) -> bool:
-    """Whether a file's size and time show that it is as it was when it was read."""
-    return (
-        known.sha256 is not None
-        and (known.size, known.mtime_ns) == (seen.size, seen.mtime_ns)
-        and known.seen_ns - known.mtime_ns > _RACY_NS
-    )
 
 
 def file_hash(path: Path) -> str:

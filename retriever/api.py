@@ -210,18 +210,18 @@ class Retriever:
         if min_confidence is not None and not 0 <= min_confidence <= 1:
             raise SpanseekError(f"min_confidence is a probability from 0 to 1, not {min_confidence:g}")
         with self._found(question, k, where) as (snapshot, ranked):
-            best: list[Answer] = []
-            least = min_confidence or 0.0
+            found: list[Answer] = []
+            confidence = 0.0
             if rerank:
                 least = self._model.threshold if min_confidence is None else min_confidence
                 evidence = gather(snapshot, question, ranked, self.scorer, self._rerank)
-                best = likeliest(snapshot, evidence, self._model, answers)
+                found, confidence = likeliest(snapshot, evidence, self._model, answers, least)
                 ranked = reorder(ranked, evidence, self._model)
             return Response(
                 question=question,
-                answers=tuple(answer for answer in best if answer.confidence >= least),
+                answers=tuple(found),
                 hits=tuple(present(snapshot, ranked, k, self._config)),
-                confidence=best[0].confidence if best else 0.0,
+                confidence=confidence,
             )
 
     def ask(

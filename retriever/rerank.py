@@ -302,19 +302,30 @@ def features(evidence: Sequence[Evidence]) -> Features:
 
 
 def likeliest(
-    snapshot: Snapshot, evidence: Sequence[Evidence], model: ConfidenceModel, most: int
-) -> list[Answer]:
+    snapshot: Snapshot, evidence: Sequence[Evidence], model: ConfidenceModel, most: int, least: float
+) -> tuple[list[Answer], float]:
     """The likeliest answers, best first, each with its place in the original.
 
     What one document says in several places is one answer, with the place where it is likeliest; what several
     documents say are several, for each has its own context.
+
+    Args:
+        snapshot: What they were read in.
+        evidence: All spans.
+        model: What makes confidences of them.
+        most: At most this many answers.
+        least: Only answers of this confidence, from 0 to 1.
+
+    Returns:
+        The answers, and the confidence of the best span, whether or not it is an answer; 0 where there are no spans.
     """
     spans = distinct(evidence)
     ranked: list[tuple[int, float]] = []
     said: set[tuple[int, str]] = set()
-    for row, confidence in model.rank(features(spans)):
+    order = model.rank(features(spans))
+    for row, confidence in order:
         words = spans[row].candidate.document, _plain(spans[row].text)
-        if len(ranked) < most and words not in said:
+        if len(ranked) < most and confidence >= least and words not in said:
             said.add(words)
             ranked.append((row, confidence))
     anchors = snapshot.anchors(list({spans[i].candidate.document for i, _ in ranked}))
@@ -350,9 +361,10 @@ def likeliest(
                     end=item.span.end_score,
                     no_answer=item.no_answer,
                 ),
+                source=snapshot.source(passage),
             )
         )
-    return found
+    return found, order[0][1] if order else 0.0
 
 
 def _kinds(question: str) -> list[float]:

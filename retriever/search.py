@@ -88,6 +88,7 @@ def present(snapshot: Snapshot, ranked: Sequence[Candidate], k: int, config: Sea
             end=candidate.end,
             text=passage.text,
             scores=candidate.scores,
+            source=snapshot.source(passage),
         )
         for rank, (candidate, passage) in enumerate(zip(chosen, passages, strict=True), start=1)
     ]

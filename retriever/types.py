@@ -9,9 +9,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 Metadata = Mapping[str, object]
 """User metadata: what JSON can hold, by name."""
+
+SourceState = Literal["same", "changed", "gone", "unknown"]
+"""How a result's file compares with what was indexed of it, when it was found:
+
+    same     it is what was indexed; also a document from memory, which has no file
+    changed  its content is another: the text shown, its line and its page are those of what was indexed
+    gone     there is no such file any more, or no regular one
+    unknown  it is there, but can't be compared: no permission, or it is too large to be read for this alone
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +162,7 @@ class Hit:
         headings: The headings over it, outermost first.
         page: Page or slide in the original, where it has any.
         line: Line in the original, where it has any.
+        source: Whether the file is still what was indexed.
     """
 
     rank: int
@@ -166,6 +177,7 @@ class Hit:
     end: int
     text: str
     scores: Scores
+    source: SourceState = "same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +225,7 @@ class Answer:
         line: Line that the answer starts on, where there are any.
         passage: What it was read in.
         scores: What the confidence was computed from.
+        source: Whether the file is still what was indexed.
     """
 
     rank: int
@@ -228,6 +241,7 @@ class Answer:
     text: str
     passage: TextSpan
     scores: AnswerScores
+    source: SourceState = "same"
 
 
 @dataclass(frozen=True, slots=True)

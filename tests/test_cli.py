@@ -152,7 +152,7 @@ def test_search_json_is_the_contract(indexed: Run, folder: Path) -> None:
     assert list(result) == ["question", "answers", "confidence", "passages", "took_ms"]
     assert result["question"] == "who approves a release?"
     (answer, *_) = result["answers"]
-    assert " ".join(list(answer)) == "text confidence document path page line start end passage scores"
+    assert " ".join(list(answer)) == "text confidence document path source page line start end passage scores"
     assert answer["text"].removeprefix("the ") == "team manager"
     assert answer["line"] == 3
     text = (folder / "release.md").read_text(encoding="utf-8")
@@ -160,8 +160,21 @@ def test_search_json_is_the_contract(indexed: Run, folder: Path) -> None:
     best = result["passages"][0]
     assert best["document"] == "docs/release.md"
     assert (best["path"], best["page"], best["line"], best["rank"]) == ("docs/release.md", None, 1, 1)
+    assert (answer["source"], best["source"]) == ("same", "same")
     assert (folder / "release.md").read_text()[best["start"] : best["end"]] == best["text"]
     assert set(best["scores"]) == {"fused", "dense", "lexical"}
+
+
+def test_files_that_changed_are_marked(indexed: Run, folder: Path) -> None:
+    with (folder / "release.md").open("a", encoding="utf-8") as file:
+        file.write("It is then built.\n")
+    _, shown, _ = indexed("search", "who approves a release?")
+    assert "docs/release.md:3 (changed since it was indexed)  " in shown
+    _, shown, _ = indexed("search", "who approves a release?", "--json")
+    result = json.loads(shown)
+    sources = {item["path"]: item["source"] for item in (*result["answers"], *result["passages"])}
+    assert sources.pop("docs/release.md") == "changed"
+    assert set(sources.values()) == {"same"}
 
 
 def test_rows_are_passages_of_their_own(indexed: Run) -> None:

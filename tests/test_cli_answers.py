@@ -156,6 +156,34 @@ def test_pages_rows_and_documents_from_memory_have_places() -> None:
     assert "     memo  " in plain(response(answer(document_id="memo", path=None, line=None)))
 
 
+def test_a_file_that_is_not_what_was_indexed_is_marked() -> None:
+    for source, words in (
+        ("changed", "(changed since it was indexed)"),
+        ("gone", "(its file is gone)"),
+        ("unknown", "(its file can't be compared)"),
+    ):
+        marked = response(answer(source=source), hits=[hit(rank=2, document="other.md", source=source)])
+        assert f"     docs/release.md:7 {words}  Handbook > Release > Who signs\n" in plain(marked)
+        assert f"  2  other.md:5 {words}\n" in plain(marked)
+        shown = terminal(marked)
+        assert painted(shown, "yellow") == [words] * 2
+        assert painted(shown, "bold cyan") == ["docs/release.md:7", "other.md:5"]
+        assert terminal(marked, no_color=True).plain == shown.plain
+    assert "(" not in plain(response(answer(), hits=[hit(rank=2, document="other.md")]))
+
+
+@pytest.mark.parametrize("width", [20, 40, 50, 60])
+def test_in_a_narrow_terminal_the_mark_is_whole_and_the_title_is_cut(width: int) -> None:
+    shown = terminal(response(answer(source="changed")), width).plain.split("\n", 1)[1]
+    assert "(changed since it was indexed)" in " ".join(shown.split())
+    assert all(cell_len(line) <= width for line in shown.splitlines())
+    assert shown.replace("\n", "").startswith("     docs/release.md:7")
+    if width == 60:
+        assert shown.startswith("     docs/release.md:7 (changed since it was indexed)\n     Releases")
+    elif width > 20:
+        assert "Who signs\n     (changed since it was indexed)\n     Releases" in shown
+
+
 def test_a_place_is_never_cut_and_titles_are() -> None:
     long_path = "a-rather/long-path/" * 6 + "file.md"
     shown = terminal(response(answer(path=long_path, document_id=long_path)), width=40).plain
@@ -243,6 +271,7 @@ def test_json_is_the_contract() -> None:
                 "confidence": 0.8749,
                 "document": "docs/release.md",
                 "path": "docs/release.md",
+                "source": "same",
                 "page": None,
                 "line": 7,
                 "start": 172,
@@ -259,7 +288,7 @@ def test_json_is_the_contract() -> None:
             }
         ]
     )
-    names = "rank score document path title headings page line start end text scores"
+    names = "rank score document path source title headings page line start end text scores"
     passages: Any = shown["passages"]
     assert [list(passage) for passage in passages] == [names.split()]
 

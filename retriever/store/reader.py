@@ -23,9 +23,11 @@ from retriever.filters import Filter, compile_filters
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalHit, LexicalReader
 from retriever.store.manifest import Manifest, read_manifest
+from retriever.store.records import FileRecord
 from retriever.store.schema import connect
+from retriever.store.sources import source_state
 from retriever.store.vectors import DenseHit, Generation, Ids, Vectors, exact_search
-from retriever.types import Anchor, Document, IndexStatus
+from retriever.types import Anchor, Document, IndexStatus, SourceState
 
 _ATTEMPTS = 100
 """How often a snapshot is tried again while commits come in between; each try takes milliseconds."""
@@ -77,7 +79,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class StoredPassage:
-    """What a hit shows of a place; `page`, `line` and `headings` are those of its first chunk."""
+    """What a hit shows of a place; `page`, `line` and `headings` are those of its first chunk.
+
+    `file` is what was recorded of its file; `None` for a document from memory.
+    """
 
     document_id: str
     path: str | None
@@ -86,6 +91,7 @@ class StoredPassage:
     line: int | None
     headings: tuple[str, ...]
     text: str
+    file: FileRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +215,7 @@ class Snapshot:
         self._state = state
         self._lexical = lexical
         self._paths = paths
+        self._sources: dict[FileRecord, SourceState] = {}
 
     @property
     def manifest(self) -> Manifest:
@@ -271,7 +278,8 @@ class Snapshot:
         """What a hit shows, for each place, in one query, in the order of `places`."""
         rows = self._db.execute(
             "SELECT place.key, d.id, f.path, d.title, c.page, c.line, c.headings,"
-            " substr(d.text, place.value ->> 1 + 1, place.value ->> 2 - place.value ->> 1)"
+            " substr(d.text, place.value ->> 1 + 1, place.value ->> 2 - place.value ->> 1),"
+            " f.size, f.mtime_ns, f.sha256, f.seen_ns"
             " FROM json_each(?) place JOIN chunks c ON c.id = place.value ->> 0"
             " JOIN documents d ON d.key = c.document LEFT JOIN files f ON f.id = d.file",
             [json.dumps([(place.chunk, place.start, place.end) for place in places])],
@@ -285,10 +293,20 @@ class Snapshot:
                 line=row[5],
                 headings=tuple(json.loads(row[6])),
                 text=row[7],
+                file=None if row[2] is None else FileRecord(row[2], *row[8:]),
             )
             for row in rows
         }
         return [found[i] for i in range(len(places))]
+
+    def source(self, passage: StoredPassage) -> SourceState:
+        """Whether a passage's file is still what was indexed; each file is looked at once."""
+        file = passage.file
+        if file is None:
+            return "same"
+        if file not in self._sources:
+            self._sources[file] = source_state(self._paths.actual_path(file.path), file)
+        return self._sources[file]
 
     def anchors(self, documents: Sequence[int]) -> dict[int, Anchors]:
         """Pages and lines of documents, by their keys, in one query."""
