@@ -10,6 +10,7 @@ Everything but `index.sqlite` can be rebuilt from it (`spanseek compact`).
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,3 +62,25 @@ class IndexPaths:
     def actual_path(self, stored: str) -> Path:
         """The file that a stored path means."""
         return self.base / stored
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it, that only their owner can look into, for good; one that is there stays."""
+    if path.is_dir():
+        return
+    if not path.parent.exists():
+        make_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder last through a loss of power."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written to, but not listed
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

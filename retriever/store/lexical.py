@@ -17,6 +17,7 @@ from tantivy import Document, FieldType, Index, Occur, Query, Schema, SchemaBuil
 
 from retriever.errors import IndexFormatError
 from retriever.store.analysis import analyzer, fold
+from retriever.store.layout import make_folder, sync_folder
 
 _ANALYZER = "spanseek"
 _HEAP_BYTES = 48_000_000
@@ -39,6 +40,14 @@ class LexicalHit:
     chunk: int
     score: float
     coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How many chunks there are, and the sum of their ids: what has both in common has, in practice, the same ids."""
+
+    chunks: int
+    ids: int
 
 
 def _schema() -> Schema:
@@ -66,7 +75,8 @@ class LexicalWriter:
     """Adds and deletes chunks; nothing of it is seen before `commit`."""
 
     def __init__(self, folder: Path, language: str) -> None:
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
+        self._folder = folder
         self._index = _open(folder, language, create=True)
         self._schema = self._index.schema
         self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
@@ -96,17 +106,23 @@ class LexicalWriter:
         self._writer.delete_all_documents()
 
     def commit(self) -> None:
-        """Publishes everything since the last commit, atomically."""
+        """Publishes everything since the last commit, atomically and for good."""
         self._writer.commit()
+        # tantivy syncs its files, but not the name that it publishes them by.
+        sync_folder(self._folder)
 
     def rollback(self) -> None:
         """Forgets everything since the last commit."""
         self._writer.rollback()
 
-    def count(self) -> int:
-        """How many chunks are there as of the last commit."""
+    def held(self) -> Held:
+        """What is there as of the last commit."""
         self._index.reload()
-        return int(self._index.searcher().num_docs)
+        searcher = self._index.searcher()
+        if not searcher.num_docs:
+            return Held(0, 0)
+        found = searcher.aggregate(Query.all_query(), {"ids": {"sum": {"field": "chunk"}}})
+        return Held(int(searcher.num_docs), int(found["ids"]["value"]))
 
     def close(self) -> None:
         """Waits for merges in the background, and ends the writer. What wasn't committed is dropped."""
@@ -128,6 +144,16 @@ class LexicalReader:
         """The newest committed state; it stays as it is however the index changes."""
         self._index.reload()
         return self._index.searcher()
+
+    def chunks(self, searcher: Searcher) -> list[int]:
+        """Ids of all chunks that are there; a damaged one is -1."""
+        if not searcher.num_docs:
+            return []
+        found: list[tuple[float, Any]] = searcher.search(
+            Query.all_query(), int(searcher.num_docs), count=False
+        ).hits
+        ids = searcher.fast_field_values("chunk", [address for _, address in found])
+        return [-1 if chunk is None else int(chunk) for chunk in ids]
 
     def search(
         self, searcher: Searcher, question: str, limit: int, documents: Sequence[int] | None = None

@@ -26,6 +26,7 @@ class WriterLock:
     """
 
     def __init__(self, path: Path) -> None:
+        path.touch(mode=0o600)
         self._file = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -87,6 +87,8 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     Raises:
         IndexFormatError: The file isn't a SQLite database.
     """
+    if write:
+        path.touch(mode=0o600)  # what SQLite puts beside it gets the same permissions
     connection = sqlite3.connect(
         path if write else f"file:{_uri(path)}?mode=ro",
         uri=not write,

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.errors import IndexFormatError
+from retriever.store.layout import make_folder, sync_folder
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -56,7 +57,8 @@ def build(folder: Path, dimension: int, count: int, blocks: Callable[[], Blocks]
     """
     aside = folder.with_name(f"{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    make_folder(folder.parent)
+    make_folder(aside)
     recall = 1.0
     if count >= APPROXIMATE_FROM:
         index = faiss.IndexIDMap2(_approximate(dimension, count, blocks))
@@ -101,15 +103,6 @@ def _write(index: Any, path: Path) -> None:
     faiss.write_index(index, str(path))
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames inside a folder last through a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Generation:

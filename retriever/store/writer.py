@@ -19,8 +19,8 @@ from typing import Self
 from retriever.context import lexical_text
 from retriever.errors import IndexFormatError, IndexNotFoundError
 from retriever.store.generations import drop_old_generations, needs_generation, write_generation
-from retriever.store.layout import IndexPaths
-from retriever.store.lexical import LexicalWriter
+from retriever.store.layout import IndexPaths, make_folder
+from retriever.store.lexical import Held, LexicalWriter
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import Manifest, read_manifest, write_manifest
 from retriever.store.records import FileRecord, PreparedDocument
@@ -59,7 +59,7 @@ class IndexWriter:
             raise IndexNotFoundError(f"there is no index at {root}: make one with 'spanseek index PATH'")
         if root.exists() and not paths.database.exists() and (not root.is_dir() or any(_foreign(root))):
             raise IndexFormatError(f"{root} exists and is no index: name another place with --index")
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         lock = WriterLock(paths.lock)
         connection = None
         try:
@@ -326,13 +326,13 @@ class IndexWriter:
         drop_old_generations(self.paths, self._manifest.generation)
         if self._manifest.generation and not self.paths.generation(self._manifest.generation).exists():
             self.merge(force=True)
-        chunks = int(self._db.execute("SELECT count(*) FROM chunks").fetchone()[0])
-        if self._lexical.count() == chunks:
+        stored = Held(*self._db.execute("SELECT count(*), coalesce(sum(id), 0) FROM chunks").fetchone())
+        if self._lexical.held() == stored:
             return
         self._lexical.delete_from(self._next_chunk())
         self._lexical.delete(row[0] for row in self._db.execute("SELECT chunk FROM tombstones"))
         self._lexical.commit()
-        if self._lexical.count() != chunks:
+        if self._lexical.held() != stored:
             self._rebuild_lexical()
 
     def _next_chunk(self) -> int:
