@@ -102,12 +102,12 @@ class Indexer:
             EncoderError: The encoder can't be loaded.
         """
         from retriever.store.analysis import LANGUAGES
-        from retriever.store.layout import IndexPaths
+        from retriever.store.writer import has_index
 
         if language is not None and language not in LANGUAGES:
             raise SpanseekError(f"unknown language {language!r}: one of {', '.join(LANGUAGES)}")
         root = Path(path)
-        if IndexPaths(root).database.exists():
+        if has_index(root):
             return cls._open_existing(root, encoder, chunking, language)
         loaded = _load(encoder if encoder is not None else "default")
         settings = Manifest(

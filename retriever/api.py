@@ -13,7 +13,7 @@ from retriever.config import RerankConfig, SearchConfig
 from retriever.context import context_line
 from retriever.encoder.spans import coverage
 from retriever.encoder.structure import cuts
-from retriever.errors import SpanseekError
+from retriever.errors import IndexOutdatedError, SpanseekError
 from retriever.filters import Filter
 from retriever.rerank import UNFITTED, ConfidenceModel, Evidence, gather, likeliest, reorder
 from retriever.search import Candidate, candidates, present
@@ -67,9 +67,17 @@ class Retriever:
 
         Raises:
             IndexNotFoundError: There is no index.
-            IndexFormatError: It is of another format version, another encoder, or damaged.
+            IndexFormatError: It is of a later format version, or of another encoder; one of an earlier version is
+                brought up to date.
+            IndexDamagedError: A file of it isn't what was written.
         """
-        reader = IndexReader(Path(path))
+        try:
+            reader = IndexReader(Path(path))
+        except IndexOutdatedError:
+            from retriever.store.writer import IndexWriter
+
+            IndexWriter.upgrade(Path(path))
+            reader = IndexReader(Path(path))
         if encoder is not None:
             reader.manifest.check(fingerprint=encoder.fingerprint, dimension=encoder.dimension)
         return cls(reader, encoder, scorer, config or SearchConfig(), rerank or RerankConfig())

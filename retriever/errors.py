@@ -13,6 +13,14 @@ class IndexFormatError(SpanseekError):
     """The index can't be used as it is: another format version, another encoder, or damaged files."""
 
 
+class IndexOutdatedError(IndexFormatError):
+    """The index was written by an earlier version; opened for writing, it is brought up to date."""
+
+
+class IndexDamagedError(IndexFormatError):
+    """A file of the index isn't what was written."""
+
+
 class IndexLockedError(SpanseekError):
     """Another process is writing to the index."""
 

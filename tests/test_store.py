@@ -17,13 +17,15 @@ from indexer import Indexer, InputDocument
 from retriever import Retriever
 from retriever.config import ChunkingConfig
 from retriever.encoder import TextEncoder
-from retriever.errors import IndexFormatError, IndexLockedError, IndexNotFoundError
+from retriever.errors import IndexDamagedError, IndexFormatError, IndexLockedError, IndexNotFoundError
 from retriever.store import vectors
 from retriever.store.analysis import fold
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalReader, LexicalWriter
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import Manifest
+from retriever.store.repair import repair
+from retriever.store.schema import connect, migrate
 from retriever.store.verify import verify
 
 Texts = dict[str, str]
@@ -100,11 +102,11 @@ def test_faiss_agrees_with_numpy(tmp_path: Path) -> None:
     matrix = rng.standard_normal((500, 16)).astype(np.float32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     ids = np.arange(500, dtype=np.int64) * 3 + 7
-    recall = vectors.build(
+    built = vectors.build(
         tmp_path / "v" / "1.faiss", 16, 500, lambda: [(ids[:300], matrix[:300]), (ids[300:], matrix[300:])]
     )
-    generation = vectors.Generation(tmp_path / "v" / "1.faiss", 16)
-    assert (recall, len(generation), generation.ids().tolist()) == (1.0, 500, ids.tolist())
+    generation = vectors.Generation(tmp_path / "v" / "1.faiss", 16, built.shards)
+    assert (built.recall, len(generation), generation.ids().tolist()) == (1.0, 500, ids.tolist())
     query = matrix[42]
     for only, without in [(None, ids[:0]), (None, ids[40:50]), (ids[::2], ids[:0]), (ids[::2], ids[40:50])]:
         allowed = np.isin(ids, only if only is not None else ids) & ~np.isin(ids, without)
@@ -121,10 +123,10 @@ def test_shards_give_what_one_file_gives(tmp_path: Path, monkeypatch: pytest.Mon
     matrix = rng.standard_normal((250, 16)).astype(np.float32)
     ids = np.arange(250, dtype=np.int64) + 5
     blocks = [(ids[i : i + 70], matrix[i : i + 70]) for i in range(0, 250, 70)]
-    vectors.build(tmp_path / "one", 16, 250, lambda: blocks)
+    built = {"one": vectors.build(tmp_path / "one", 16, 250, lambda: blocks)}
     monkeypatch.setattr(vectors, "SHARD", 60)
-    vectors.build(tmp_path / "many", 16, 250, lambda: blocks)
-    one, many = (vectors.Generation(tmp_path / name, 16) for name in ("one", "many"))
+    built["many"] = vectors.build(tmp_path / "many", 16, 250, lambda: blocks)
+    one, many = (vectors.Generation(tmp_path / name, 16, built[name].shards) for name in ("one", "many"))
     assert [path.name for path in sorted((tmp_path / "many").iterdir())] == [
         f"000{i}-of-0005.faiss" for i in range(5)
     ]
@@ -135,7 +137,7 @@ def test_shards_give_what_one_file_gives(tmp_path: Path, monkeypatch: pytest.Mon
         )
     (tmp_path / "many" / "0002-of-0005.faiss").unlink()
     with pytest.raises(FileNotFoundError):
-        vectors.Generation(tmp_path / "many", 16)
+        vectors.Generation(tmp_path / "many", 16, built["many"].shards)
 
 
 def test_a_large_index_is_approximate_and_knows_its_recall(
@@ -147,8 +149,8 @@ def test_a_large_index_is_approximate_and_knows_its_recall(
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     ids = np.arange(6000, dtype=np.int64)
     blocks = [(ids[i : i + 1000], matrix[i : i + 1000]) for i in range(0, 6000, 1000)]
-    recall = vectors.build(tmp_path / "1.faiss", 16, 6000, lambda: blocks)
-    generation = vectors.Generation(tmp_path / "1.faiss", 16)
+    built = vectors.build(tmp_path / "1.faiss", 16, 6000, lambda: blocks)
+    generation = vectors.Generation(tmp_path / "1.faiss", 16, built.shards)
     hits = [
         len(
             {hit.chunk for hit in generation.search(matrix[i], 10, only=None, without=ids[:0])}
@@ -156,8 +158,8 @@ def test_a_large_index_is_approximate_and_knows_its_recall(
         )
         for i in range(100)
     ]
-    assert recall >= vectors.TARGET_RECALL
-    assert np.mean(hits) / 10 == pytest.approx(recall, abs=0.03)
+    assert built.recall >= vectors.TARGET_RECALL
+    assert np.mean(hits) / 10 == pytest.approx(built.recall, abs=0.03)
     few = ids[5:6000:50]
     assert {hit.chunk for hit in generation.search(matrix[0], 10, only=few, without=few[:3])} <= set(
         few[3:].tolist()
@@ -172,7 +174,7 @@ def test_a_damaged_faiss_file_is_one_clear_line(
         indexer.compact()
     path = next(IndexPaths(root).generation(1).iterdir())
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(IndexFormatError, match="compact"):
+    with pytest.raises(IndexDamagedError, match="verify --repair"):
         found(root, tiny_encoder, "cat")
     assert any("damaged" in line for line in verify(root).damage)
     with Indexer.open(root, encoder=tiny_encoder) as indexer:
@@ -189,7 +191,7 @@ def test_what_is_derived_is_rebuilt(
     with Indexer.open(root, encoder=tiny_encoder) as indexer:
         indexer.compact()
     shutil.rmtree(root / lost)
-    with pytest.raises(IndexFormatError, match="compact"):
+    with pytest.raises(IndexDamagedError, match="verify --repair"):
         found(root, tiny_encoder, "cat")
     Indexer.open(root, encoder=tiny_encoder).close()
     assert found(root, tiny_encoder, "cat mat")[0] == "cat"
@@ -379,8 +381,99 @@ def test_words_that_tantivy_lost_are_missed_though_the_number_is_right(
     lexical.add(999, 999, "something that was never stored")
     lexical.commit()
     lexical.close()
-    assert verify(root).damage == ("words: 1 of 5 passages missing; run 'spanseek compact'",)
+    assert verify(root).damage == ("words: 1 of 5 passages missing",)
     with Indexer.open(root, encoder=tiny_encoder):
         pass
     assert verify(root).damage == ()
+    assert found(root, tiny_encoder, "cat mat", 1) == ["cat"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE documents SET text = replace(text, 'red', 'rod') WHERE id = 'cat'",
+        "UPDATE documents SET title = 'Another title' WHERE id = 'cat'",
+        'UPDATE chunks SET start = 1 WHERE "end" = 27',
+        "UPDATE chunks SET vector = x'3c00' || substr(vector, 3) WHERE id = 1",
+        "DELETE FROM chunks WHERE id = 1",
+        "UPDATE manifest SET value = 3 WHERE key = 'dimension'",
+        "INSERT INTO tombstones VALUES (1)",
+    ],
+)
+def test_a_row_that_is_not_what_was_written_is_one_clear_line(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts, sql: str
+) -> None:
+    add(root, tiny_encoder, sentences)
+    connection = sqlite3.connect(root / "index.sqlite")
+    assert connection.execute(sql).rowcount == 1
+    connection.commit()
+    connection.close()
+    with pytest.raises(IndexDamagedError, match=r"damaged|can't be read|passages are stored"):
+        found(root, tiny_encoder, "cat mat red")
+
+
+def test_repair_rebuilds_what_is_derived_and_takes_out_what_is_damaged(
+    tmp_path: Path, tiny_encoder: TextEncoder, sentences: Texts
+) -> None:
+    folder, root = tmp_path / "docs", tmp_path / "index"
+    folder.mkdir()
+    for name, text in sentences.items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        indexer.add_paths([folder])
+        indexer.compact()
+    shutil.rmtree(root / "vectors")
+    path = next((root / "lexical").glob("*.term"))
+    path.write_bytes(path.read_bytes()[:-30])
+    connection = sqlite3.connect(root / "index.sqlite")
+    connection.execute("UPDATE chunks SET line = 9 WHERE document = 2")
+    connection.commit()
+    (damaged,) = connection.execute("SELECT id FROM documents WHERE key = 2").fetchone()
+    connection.close()
+    done = repair(root)
+    assert len(done.before) == 3
+    assert (done.lost, done.after.damage, done.after.documents) == ((damaged,), (), 4)
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        assert indexer.add_paths([folder]).indexed == 1
+    assert verify(root).damage == ()
+    assert sorted(found(root, tiny_encoder, "the")) == sorted(f"docs/{name}.txt" for name in sentences)
+    assert repair(root).before == ()
+
+
+def test_what_sqlite_can_still_read_is_saved(root: Path, tiny_encoder: TextEncoder, sentences: Texts) -> None:
+    add(root, tiny_encoder, {f"{name}-{i}": text for i in range(40) for name, text in sentences.items()})
+    path = root / "index.sqlite"
+    content = bytearray(path.read_bytes())
+    connection = sqlite3.connect(path)
+    query = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents'"
+    (page,) = connection.execute(query).fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    # A pointer of the tree of documents leads to a page that isn't one of it.
+    content[page * size - 2 : page * size] = b"\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(IndexDamagedError):
+        found(root, tiny_encoder, "cat", 200)
+    done = repair(root)
+    assert done.after.damage == ()
+    assert 0 < done.after.documents < 200
+    add(root, tiny_encoder, {f"{name}-{i}": text for i in range(40) for name, text in sentences.items()})
+    assert len(found(root, tiny_encoder, "the", 300)) == 200
+
+
+def test_an_index_whose_making_was_stopped_at_once_is_begun_again(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts
+) -> None:
+    root.mkdir()
+    for content in (b"", None):
+        path = root / "index.sqlite"
+        if content is not None:
+            path.write_bytes(content)
+        else:
+            path.unlink()
+            migrate(connection := connect(path, write=True))
+            connection.close()
+        with pytest.raises(IndexNotFoundError, match="run 'spanseek index PATH' again"):
+            Retriever.open(root)
+    add(root, tiny_encoder, sentences)
     assert found(root, tiny_encoder, "cat mat", 1) == ["cat"]

@@ -66,27 +66,40 @@ def remove(
         raise typer.Exit(_NOTHING)
 
 
-def verify(index_dir: IndexOption = None, json_output: JsonOption = False) -> None:
+def verify(
+    index_dir: IndexOption = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what is damaged.")] = False,
+    json_output: JsonOption = False,
+) -> None:
     """Check the index against itself, and against the files that it was made from.
 
-    Exit code 0: all is well; 1: files have changed or are gone since; 2: the index is damaged.
+    With --repair, what can be made anew is, and documents that are damaged are taken out; 'spanseek index' then reads
+    their files again.
+
+    Exit code 0: all is well; 1: files have changed or are gone since, or documents were taken out; 2: damaged.
 
     Example: [bold]spanseek verify --json[/bold]
     """
     from dataclasses import asdict
 
+    from retriever.store.repair import Repair
+    from retriever.store.repair import repair as repair_index
     from retriever.store.verify import verify as verify_index
 
-    found = verify_index(existing_index(index_dir))
+    root = existing_index(index_dir)
+    done = repair_index(root) if repair else Repair((), (), verify_index(root))
+    found = done.after
     if json_output:
-        print_json(
-            asdict(found)
-            | {
-                "missing": [shown_path(path) for path in found.missing],
-                "stale": [shown_path(path) for path in found.stale],
-            }
-        )
+        shown = asdict(found) | {
+            "missing": [shown_path(path) for path in found.missing],
+            "stale": [shown_path(path) for path in found.stale],
+        }
+        print_json(shown | ({"repaired": done.before, "lost": done.lost} if repair else {}))
     else:
+        for line in done.before:
+            notice(f"repaired: {line}")
+        for id_ in done.lost:
+            notice(f"taken out, since it was damaged: {id_}")
         for line in found.damage:
             notice(f"damaged: {line}")
         for path in found.stale:
@@ -97,9 +110,13 @@ def verify(index_dir: IndexOption = None, json_output: JsonOption = False) -> No
             f"{counter(found.documents, 'document')}, {counter(found.chunks, 'passage')}: "
             f"{len(found.damage)} damaged, {len(found.stale)} changed, {len(found.missing)} gone"
         )
+        if done.lost:
+            notice("run 'spanseek index' to read again what was taken out")
+        elif found.damage and not repair:
+            notice("run 'spanseek verify --repair' to mend it")
     if found.damage:
         raise typer.Exit(_DAMAGED)
-    if found.stale or found.missing:
+    if found.stale or found.missing or done.lost:
         raise typer.Exit(_NOTHING)
 
 

@@ -6,9 +6,8 @@ import shutil
 import sqlite3
 from dataclasses import replace
 
-import numpy as np
-
 from retriever.store import vectors
+from retriever.store.checksums import CHUNK_COLUMNS, stacked, whole_chunks
 from retriever.store.layout import IndexPaths
 from retriever.store.manifest import Manifest
 
@@ -29,22 +28,24 @@ def needs_generation(connection: sqlite3.Connection, manifest: Manifest) -> bool
 
 
 def write_generation(connection: sqlite3.Connection, paths: IndexPaths, manifest: Manifest) -> Manifest:
-    """Writes the next generation; returns the manifest that names it, for the caller to commit."""
+    """Writes the next generation; returns the manifest that names it, for the caller to commit.
+
+    Raises:
+        IndexDamagedError: A stored vector isn't what was written.
+        OSError: The files can't be written.
+    """
 
     def blocks() -> vectors.Blocks:
         last = 0
-        while rows := connection.execute(
-            "SELECT id, vector FROM chunks WHERE id > ? ORDER BY id LIMIT ?", [last, _BLOCK]
-        ).fetchall():
-            last = rows[-1][0]
-            matrix = np.frombuffer(b"".join(row[1] for row in rows), dtype=np.float16)
-            ids = np.array([row[0] for row in rows], dtype=np.int64)
-            yield ids, matrix.reshape(len(rows), manifest.dimension).astype(np.float32)
+        query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id > ? ORDER BY c.id LIMIT ?"  # noqa: S608
+        while rows := whole_chunks(connection.execute(query, [last, _BLOCK])):
+            last = rows[-1].id
+            yield stacked(rows, manifest.dimension)
 
     count, end = connection.execute("SELECT count(*), coalesce(max(id), 0) FROM chunks").fetchone()
     number = manifest.generation + 1
-    recall = vectors.build(paths.generation(number), manifest.dimension, count, blocks)
-    return replace(manifest, generation=number, generation_end=end, recall=recall)
+    built = vectors.build(paths.generation(number), manifest.dimension, count, blocks)
+    return replace(manifest, generation=number, generation_end=end, recall=built.recall, shards=built.shards)
 
 
 def drop_old_generations(paths: IndexPaths, current: int) -> None:

@@ -5,7 +5,7 @@
     lexical/                a tantivy index
     writer.lock             held by the one writer; names it
 
-Everything but `index.sqlite` can be rebuilt from it (`spanseek compact`).
+Everything but `index.sqlite` can be rebuilt from it (`spanseek verify --repair`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

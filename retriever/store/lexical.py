@@ -8,16 +8,18 @@ SQLite doesn't know. BM25 is Robertson's with tantivy's constants, k1 = 1.2, b =
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tantivy import Document, FieldType, Index, Occur, Query, Schema, SchemaBuilder, Searcher
 
-from retriever.errors import IndexFormatError
+from retriever.errors import IndexDamagedError
 from retriever.store.analysis import analyzer, fold
 from retriever.store.layout import make_folder, sync_folder
+from retriever.store.segments import META, SegmentCheck
 
 _ANALYZER = "spanseek"
 _HEAP_BYTES = 48_000_000
@@ -58,15 +60,28 @@ def _schema() -> Schema:
     return builder.build()
 
 
-def _open(folder: Path, language: str, *, create: bool) -> Index:
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """What tantivy raises where a file isn't what it expects becomes an IndexDamagedError; some of it are panics."""
     try:
+        yield
+    except BaseException as error:
+        if isinstance(error, ValueError) or type(error).__name__ == "PanicException":
+            raise IndexDamagedError(
+                f"the words' index in {folder} is damaged ({_first_line(error)}): run 'spanseek verify --repair'"
+            ) from error
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _open(folder: Path, language: str, *, create: bool) -> Index:
+    with whole(folder):
         if not create and not Index.exists(str(folder)):
-            raise IndexFormatError(
-                f"the lexical index is missing from {folder.parent}: run 'spanseek compact'"
-            )
+            raise ValueError(f"{META} is missing")
         index = Index(_schema(), path=str(folder), reuse=True)
-    except ValueError as error:
-        raise IndexFormatError(f"the lexical index is damaged ({error}): run 'spanseek compact'") from error
     index.register_tokenizer(_ANALYZER, analyzer(language))
     return index
 
@@ -79,6 +94,9 @@ class LexicalWriter:
         self._folder = folder
         self._index = _open(folder, language, create=True)
         self._schema = self._index.schema
+        segments = SegmentCheck(folder)
+        if not segments.check(segments.published()):  # nobody else writes to it
+            raise IndexDamagedError(f"a file is missing from {folder}: run 'spanseek verify --repair'")
         self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
 
     def add(self, chunk: int, document: int, text: str) -> None:
@@ -134,25 +152,51 @@ class LexicalReader:
     """Finds chunks by their words, in the state of the last `reload`."""
 
     def __init__(self, folder: Path, language: str) -> None:
-        self._index = _open(folder, language, create=False)
-        self._index.config_reader(reload_policy="manual")
+        self._folder = folder
+        self._segments = SegmentCheck(folder)
+        self._load(lambda: self._open(language))
         self._schema = self._index.schema
         self._analyzer = analyzer(language)
         self._question_analyzer = analyzer(language, question=True)
 
     def searcher(self) -> Searcher:
-        """The newest committed state; it stays as it is however the index changes."""
-        self._index.reload()
+        """The newest committed state; it stays as it is however the index changes.
+
+        Raises:
+            IndexDamagedError: A file isn't what was written.
+        """
+        self._load(self._index.reload)
         return self._index.searcher()
+
+    def _open(self, language: str) -> None:
+        self._index = _open(self._folder, language, create=False)
+        self._index.config_reader(reload_policy="manual")
+
+    def _load(self, load: Callable[[], None]) -> None:
+        """Loads the newest state, all files of which have been checked."""
+        before = b""
+        while True:
+            published = self._segments.published()
+            if self._segments.check(published):
+                with whole(self._folder):
+                    load()
+                if self._segments.published() == published:
+                    return
+            elif published == before:
+                raise IndexDamagedError(
+                    f"a file is missing from {self._folder}: run 'spanseek verify --repair'"
+                )
+            before = published
 
     def chunks(self, searcher: Searcher) -> list[int]:
         """Ids of all chunks that are there; a damaged one is -1."""
         if not searcher.num_docs:
             return []
-        found: list[tuple[float, Any]] = searcher.search(
-            Query.all_query(), int(searcher.num_docs), count=False
-        ).hits
-        ids = searcher.fast_field_values("chunk", [address for _, address in found])
+        with whole(self._folder):
+            found: list[tuple[float, Any]] = searcher.search(
+                Query.all_query(), int(searcher.num_docs), count=False
+            ).hits
+            ids = searcher.fast_field_values("chunk", [address for _, address in found])
         return [-1 if chunk is None else int(chunk) for chunk in ids]
 
     def search(
@@ -185,9 +229,10 @@ class LexicalReader:
             query = Query.boolean_query(
                 [(Occur.Must, query), (Occur.Must, Query.const_score_query(wanted, 0.0))]
             )
-        found: list[tuple[float, Any]] = searcher.search(query, limit, count=False).hits
-        chunks = searcher.fast_field_values("chunk", [address for _, address in found])
-        ceiling = _ceiling(searcher, terms)
+        with whole(self._folder):
+            found: list[tuple[float, Any]] = searcher.search(query, limit, count=False).hits
+            chunks = searcher.fast_field_values("chunk", [address for _, address in found])
+            ceiling = _ceiling(searcher, terms)
         return [
             LexicalHit(int(chunk), score, min(1.0, score / ceiling))
             for (score, _), chunk in zip(found, chunks, strict=True)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from retriever.config import ChunkingConfig
-from retriever.errors import IndexFormatError
+from retriever.errors import IndexDamagedError, IndexFormatError, IndexNotFoundError, IndexOutdatedError
+from retriever.store.checksums import manifest_checksum
 from retriever.store.layout import FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A file of a generation: its name in the generation's folder, its length in bytes, and its CRC-32."""
+
+    name: str
+    size: int
+    checksum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +33,9 @@ class Manifest:
         generation: Number of the current FAISS file; 0 for none yet.
         generation_end: Chunks with greater ids came after the generation.
         recall: Of the generation's search against exact search, recall@10 measured when it was built.
+        shards: The generation's files.
+        documents: How many there are.
+        chunks: How many there are.
         revision: Counts commits; two readers that see the same number see the same index.
     """
 
@@ -33,6 +47,9 @@ class Manifest:
     generation: int = 0
     generation_end: int = 0
     recall: float = 1.0
+    shards: tuple[Shard, ...] = ()
+    documents: int = 0
+    chunks: int = 0
     revision: int = 0
 
     def check(self, *, fingerprint: str, dimension: int) -> None:
@@ -45,20 +62,51 @@ class Manifest:
             )
 
 
+def is_begun(connection: sqlite3.Connection) -> bool:
+    """Whether a database is an index, and not one whose making was stopped before there was anything in it.
+
+    Raises:
+        IndexDamagedError: SQLite can't make sense of it.
+    """
+    try:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        parts = [
+            f"EXISTS (SELECT 1 FROM {table})"  # noqa: S608
+            for table in ("manifest", "files", "documents")
+            if table in tables
+        ]
+        return bool(parts) and bool(connection.execute(f"SELECT {' OR '.join(parts)}").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        raise IndexDamagedError(f"the index can't be read ({error}): index into a new folder") from error
+
+
 def read_manifest(connection: sqlite3.Connection) -> Manifest:
     """Reads and checks the manifest.
 
     Raises:
-        IndexFormatError: It is of another format version, or isn't there.
+        IndexNotFoundError: The making of the index was stopped before it had one.
+        IndexOutdatedError: It is of an earlier format version.
+        IndexDamagedError: It isn't what was written.
+        IndexFormatError: It is of a later format version, or of settings that this version doesn't know.
     """
+    if not is_begun(connection):
+        raise IndexNotFoundError(
+            "there is no index yet, its making was stopped: run 'spanseek index PATH' again"
+        )
     try:
         rows = dict(connection.execute("SELECT key, value FROM manifest"))
         version = int(rows["format_version"])
-        if version != FORMAT_VERSION:
-            raise IndexFormatError(
-                f"this index has format version {version}, this spanseek reads version {FORMAT_VERSION}: "
-                + ("upgrade spanseek" if version > FORMAT_VERSION else "index again into a new folder")
+        if version < FORMAT_VERSION:
+            raise IndexOutdatedError(
+                f"this index was written by an earlier spanseek, in format version {version}; this one reads version "
+                f"{FORMAT_VERSION}: 'spanseek verify --repair' brings it up to date"
             )
+        if version > FORMAT_VERSION:
+            raise IndexFormatError(
+                f"this index has format version {version}, this spanseek reads version {FORMAT_VERSION}: upgrade spanseek"
+            )
+        if int(rows["checksum"]) != manifest_checksum(rows):
+            raise ValueError("its checksum is wrong")
         return Manifest(
             encoder=rows["encoder"],
             fingerprint=rows["fingerprint"],
@@ -68,10 +116,13 @@ def read_manifest(connection: sqlite3.Connection) -> Manifest:
             generation=int(rows["generation"]),
             generation_end=int(rows["generation_end"]),
             recall=float(rows["recall"]),
+            shards=tuple(Shard(*shard) for shard in json.loads(rows["shards"])),
+            documents=int(rows["documents"]),
+            chunks=int(rows["chunks"]),
             revision=int(rows["revision"]),
         )
-    except (sqlite3.DatabaseError, KeyError, ValueError) as error:
-        raise IndexFormatError(
+    except (sqlite3.DatabaseError, KeyError, TypeError, ValueError) as error:
+        raise IndexDamagedError(
             f"the index's manifest can't be read ({error}): index into a new folder"
         ) from error
 
@@ -88,9 +139,14 @@ def write_manifest(connection: sqlite3.Connection, manifest: Manifest) -> None:
         "generation": manifest.generation,
         "generation_end": manifest.generation_end,
         "recall": manifest.recall,
+        "shards": json.dumps([astuple(shard) for shard in manifest.shards]),
+        "documents": manifest.documents,
+        "chunks": manifest.chunks,
         "revision": manifest.revision,
     }
+    rows = {key: str(value) for key, value in values.items()}
+    rows["checksum"] = str(manifest_checksum(rows))
     connection.executemany(
         "INSERT INTO manifest (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        [(key, str(value)) for key, value in values.items()],
+        list(rows.items()),
     )

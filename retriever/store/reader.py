@@ -9,17 +9,25 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from retriever.errors import IndexFormatError, IndexNotFoundError
+from retriever.errors import IndexDamagedError, IndexFormatError, IndexNotFoundError
 from retriever.filters import Filter, compile_filters
+from retriever.store.checksums import (
+    CHUNK_COLUMNS,
+    DOCUMENT_COLUMNS,
+    DOCUMENTS,
+    stacked,
+    whole_chunks,
+    whole_documents,
+)
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalHit, LexicalReader
 from retriever.store.manifest import Manifest, read_manifest
@@ -31,6 +39,8 @@ from retriever.types import Anchor, Document, IndexStatus, SourceState
 
 _ATTEMPTS = 100
 """How often a snapshot is tried again while commits come in between; each try takes milliseconds."""
+_FORMATS_OF_ROWS = frozenset(("csv", "xlsx", "ods"))
+"""Whose chunks are rows of a table, never shown together as one passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,8 @@ class State:
     delta: Vectors  # (N, C)
     tombstones: Ids
     searcher: Any
+    whole: set[int] = field(default_factory=set)
+    """Keys of documents whose checksums were found right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +150,12 @@ class IndexReader:
         """One committed state of the index; nothing seen through it changes."""
         connection = self._connection()
         for _ in range(_ATTEMPTS):
-            connection.execute("BEGIN")
-            try:
+            with read_transaction(connection, self.paths):
                 manifest = read_manifest(connection)  # the first read fixes what this transaction sees
                 state = self._load(connection, manifest)
                 if state is not None:
                     yield Snapshot(connection, state, self._lexical_reader(), self.paths)
                     return
-            finally:
-                connection.execute("ROLLBACK")
         raise IndexFormatError(f"the index at {self.paths.root} can't be read: run 'spanseek verify'")
 
     def _connection(self) -> sqlite3.Connection:
@@ -178,18 +187,22 @@ class IndexReader:
                     generation = None
                 elif old is None or old.manifest.generation != manifest.generation or generation is None:
                     path = self.paths.generation(manifest.generation)
-                    generation = Generation(path, manifest.dimension)
+                    generation = Generation(path, manifest.dimension, manifest.shards)
             except FileNotFoundError:
                 if self._latest_revision() == manifest.revision:
-                    raise IndexFormatError(
-                        f"a file of vectors is missing from {self.paths.root}: run 'spanseek compact'"
+                    raise IndexDamagedError(
+                        f"a file of vectors is missing from {self.paths.root}: run 'spanseek verify --repair'"
                     ) from None
                 return None
             # tantivy was read after the transaction began. It agrees with it unless a later commit has begun to
             # take out what that commit deleted.
             if self._latest_revision() != manifest.revision:
                 return None
-            ids, matrix = _delta(connection, manifest)
+            _check_counts(connection, manifest, int(searcher.num_docs))
+            query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id > ? ORDER BY c.id"  # noqa: S608
+            ids, matrix = stacked(
+                whole_chunks(connection.execute(query, [manifest.generation_end])), manifest.dimension
+            )
             rows = connection.execute("SELECT chunk FROM tombstones ORDER BY chunk").fetchall()
             tombstones = np.array([row[0] for row in rows], dtype=np.int64)
             self._state = State(manifest, generation, ids, matrix, tombstones, searcher)
@@ -256,7 +269,11 @@ class Snapshot:
         asked = limit
         while True:
             hits = self._lexical.search(self._state.searcher, question, asked, documents)
-            known = {chunk.id for chunk in self.chunks([hit.chunk for hit in hits])}
+            ids = json.dumps([hit.chunk for hit in hits])
+            rows = self._db.execute(
+                "SELECT id FROM chunks WHERE id IN (SELECT value FROM json_each(?))", [ids]
+            )
+            known = {row[0] for row in rows}
             found = [hit for hit in hits if hit.chunk in known]
             # tantivy may still hold, or already hold, chunks that aren't of this state.
             if len(found) >= limit or len(hits) < asked:
@@ -264,26 +281,41 @@ class Snapshot:
             asked *= 2
 
     def chunks(self, ids: Sequence[int]) -> list[StoredChunk]:
-        """Chunks by id, in no particular order; ids that aren't there are passed over."""
+        """Chunks of this state by id, in no particular order.
+
+        Raises:
+            IndexDamagedError: One isn't there, or isn't what was written.
+        """
         rows = self._db.execute(
-            'SELECT c.id, c.document, c.start, c."end",'
-            " CASE WHEN d.format IN ('csv', 'xlsx', 'ods') THEN CAST(c.id AS TEXT) ELSE c.headings END"
-            " FROM chunks c JOIN documents d ON d.key = c.document"
+            f"SELECT {CHUNK_COLUMNS}, d.format FROM chunks c JOIN documents d ON d.key = c.document"  # noqa: S608
             " WHERE c.id IN (SELECT value FROM json_each(?))",
             [json.dumps(list(ids))],
-        )
-        return [StoredChunk(*row) for row in rows]
+        ).fetchall()
+        if len(rows) != len(set(ids)):
+            raise _damaged(self._paths, f"{len(set(ids)) - len(rows)} passages are missing")
+        found = whole_chunks(row[:-1] for row in rows)
+        return [
+            StoredChunk(
+                chunk.id,
+                chunk.document,
+                chunk.start,
+                chunk.end,
+                str(chunk.id) if row[-1] in _FORMATS_OF_ROWS else chunk.headings,
+            )
+            for chunk, row in zip(found, rows, strict=True)
+        ]
 
     def passages(self, places: Sequence[Place]) -> list[StoredPassage]:
         """What a hit shows, for each place, in one query, in the order of `places`."""
         rows = self._db.execute(
             "SELECT place.key, d.id, f.path, d.title, c.page, c.line, c.headings,"
             " substr(d.text, place.value ->> 1 + 1, place.value ->> 2 - place.value ->> 1),"
-            " f.size, f.mtime_ns, f.sha256, f.seen_ns"
+            " f.size, f.mtime_ns, f.sha256, f.seen_ns, d.key"
             " FROM json_each(?) place JOIN chunks c ON c.id = place.value ->> 0"
             " JOIN documents d ON d.key = c.document LEFT JOIN files f ON f.id = d.file",
             [json.dumps([(place.chunk, place.start, place.end) for place in places])],
-        )
+        ).fetchall()
+        self._check({row[-1] for row in rows})
         found = {
             row[0]: StoredPassage(
                 document_id=row[1],
@@ -293,7 +325,7 @@ class Snapshot:
                 line=row[5],
                 headings=tuple(json.loads(row[6])),
                 text=row[7],
-                file=None if row[2] is None else FileRecord(row[2], *row[8:]),
+                file=None if row[2] is None else FileRecord(row[2], *row[8:-1]),
             )
             for row in rows
         }
@@ -310,6 +342,7 @@ class Snapshot:
 
     def anchors(self, documents: Sequence[int]) -> dict[int, Anchors]:
         """Pages and lines of documents, by their keys, in one query."""
+        self._check(documents)
         rows = self._db.execute(
             "SELECT key, pages, lines FROM documents WHERE key IN (SELECT value FROM json_each(?))",
             [json.dumps(list(documents))],
@@ -318,23 +351,27 @@ class Snapshot:
 
     def document(self, document_id: str) -> Document | None:
         """A document by id; `None` where there is none."""
-        row = self._db.execute(
-            "SELECT d.id, f.path, d.format, d.title, d.language, d.metadata, d.text, d.pages"
-            " FROM documents d LEFT JOIN files f ON f.id = d.file WHERE d.id = ?",
-            [document_id],
-        ).fetchone()
-        if row is None:
-            return None
-        return Document(
-            id=row[0],
-            path=None if row[1] is None else str(self._paths.actual_path(row[1])),
-            format=row[2],
-            title=row[3],
-            language=row[4],
-            metadata=json.loads(row[5]),
-            text=row[6],
-            pages=_anchors(row[7]),
-        )
+        query = f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS} WHERE d.id = ?"  # noqa: S608
+        for row in whole_documents(self._db.execute(query, [document_id])):
+            return Document(
+                id=row.id,
+                path=None if row.path is None else str(self._paths.actual_path(row.path)),
+                format=row.format,
+                title=row.title,
+                language=row.language,
+                metadata=json.loads(row.metadata),
+                text=row.text,
+                pages=_anchors(row.pages),
+            )
+        return None
+
+    def _check(self, documents: Iterable[int]) -> None:
+        """Looks at the checksums of documents, the first time that they are shown in this state."""
+        new = sorted(set(documents) - self._state.whole)
+        query = f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS} WHERE d.key = ?"  # noqa: S608
+        for key in new:  # one by one: they may be large
+            whole_documents(self._db.execute(query, [key]))
+            self._state.whole.add(key)
 
     def texts(self) -> Iterator[str]:
         """The text of every chunk, by id."""
@@ -378,10 +415,33 @@ def _anchors(stored: str) -> tuple[Anchor, ...]:
     return tuple(Anchor(*pair) for pair in json.loads(stored))
 
 
-def _delta(connection: sqlite3.Connection, manifest: Manifest) -> tuple[Ids, Vectors]:
-    """Chunks that came after the generation: ids `(N,)` and vectors `(N, C)`."""
-    rows = connection.execute(
-        "SELECT id, vector FROM chunks WHERE id > ? ORDER BY id", [manifest.generation_end]
-    ).fetchall()
-    matrix = np.frombuffer(b"".join(row[1] for row in rows), dtype=np.float16).astype(np.float32)
-    return np.array([row[0] for row in rows], dtype=np.int64), matrix.reshape(len(rows), manifest.dimension)
+@contextmanager
+def read_transaction(connection: sqlite3.Connection, paths: IndexPaths) -> Iterator[None]:
+    """What is read in the body is of one state. Where SQLite can't make sense of it, IndexDamagedError is raised."""
+    try:
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+    except sqlite3.ProgrammingError:  # closed while it was used
+        raise
+    except sqlite3.DatabaseError as error:
+        raise _damaged(paths, error) from error
+
+
+def _check_counts(connection: sqlite3.Connection, manifest: Manifest, lexical: int) -> None:
+    """Whether all parts hold what the manifest says; tantivy may hold more, see `lexical.py`."""
+    documents, chunks, masked = connection.execute(
+        "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks),"
+        " (SELECT count(*) FROM tombstones t JOIN chunks c ON c.id = t.chunk)"
+    ).fetchone()
+    if (documents, chunks, masked) != (manifest.documents, manifest.chunks, 0) or lexical < chunks:
+        raise IndexDamagedError(
+            f"{chunks} of {manifest.chunks} passages are stored, {lexical} of them found by their words: "
+            "run 'spanseek verify --repair'"
+        )
+
+
+def _damaged(paths: IndexPaths, reason: object) -> IndexDamagedError:
+    return IndexDamagedError(f"{paths.database} is damaged ({reason}): run 'spanseek verify --repair'")

@@ -8,7 +8,7 @@
     tombstones  chunks that were deleted since the current generation was built, and that it may still hold
 
 Ids of chunks are never used twice (AUTOINCREMENT), so that an id in a FAISS or tantivy file means one chunk
-for ever, or nothing.
+for ever, or nothing. Documents, chunks and the manifest have checksums (`checksums.py`) of what else is in their rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from pathlib import Path
 
 from sqlite_utils import Database, Migrations
 
-from retriever.errors import IndexFormatError
+from retriever.errors import IndexDamagedError
+from retriever.store.checksums import (
+    CHUNK_COLUMNS,
+    DOCUMENT_COLUMNS,
+    DOCUMENTS,
+    chunk_checksum,
+    document_checksum,
+    manifest_checksum,
+)
 
 migrations = Migrations("spanseek")
 
@@ -81,11 +89,47 @@ def m001_tables(db: Database) -> None:
             db.execute(statement)
 
 
+_CHECKSUMS = (
+    "ALTER TABLE documents ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE chunks ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
+)
+
+
+@migrations()
+def m002_checksums(db: Database) -> None:
+    """Format version 2: checksums of rows; FAISS files are made anew, to have theirs in the manifest."""
+    for statement in _CHECKSUMS:
+        db.execute(statement)
+    for row in db.execute(f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS}"):  # noqa: S608
+        sum_ = document_checksum(*row[:-1])
+        db.execute("UPDATE documents SET checksum = ? WHERE key = ?", [sum_, row[0]])
+    for row in db.execute(f"SELECT {CHUNK_COLUMNS} FROM chunks c"):  # noqa: S608
+        db.execute("UPDATE chunks SET checksum = ? WHERE id = ?", [chunk_checksum(*row[:-1]), row[0]])
+    manifest = dict(db.execute("SELECT key, value FROM manifest").fetchall())
+    if manifest:
+        documents, chunks = db.execute(
+            "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+        ).fetchone()
+        manifest |= {
+            "format_version": "2",
+            "generation": "0",
+            "generation_end": "0",
+            "shards": "[]",
+            "documents": str(documents),
+            "chunks": str(chunks),
+            "revision": str(int(manifest["revision"]) + 1),
+        }
+        manifest["checksum"] = str(manifest_checksum(manifest))
+        db.execute("DELETE FROM tombstones")
+        db.execute("DELETE FROM manifest")
+        db.conn.executemany("INSERT INTO manifest (key, value) VALUES (?, ?)", list(manifest.items()))
+
+
 def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     """A connection in autocommit mode: transactions are begun and ended in so many words.
 
     Raises:
-        IndexFormatError: The file isn't a SQLite database.
+        IndexDamagedError: The file isn't a SQLite database.
     """
     if write:
         path.touch(mode=0o600)  # what SQLite puts beside it gets the same permissions
@@ -106,7 +150,7 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_schema")
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise IndexFormatError(f"{path} can't be opened as an index: {error}") from error
+        raise IndexDamagedError(f"{path} can't be opened as an index: {error}") from error
     return connection
 
 

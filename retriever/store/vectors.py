@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.errors import IndexFormatError
+from retriever.errors import IndexDamagedError
 from retriever.store.layout import make_folder, sync_folder
+from retriever.store.manifest import Shard
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -32,6 +34,8 @@ APPROXIMATE_FROM = 1_000_000
 SHARD = 32_768
 TARGET_RECALL = 0.95
 _PROBED_QUERIES = 200
+_WRITTEN_AT_ONCE = 1 << 20
+_READ_AT_ONCE = 1 << 22
 _TRAINING_VECTORS_PER_LIST = 50
 
 
@@ -43,7 +47,15 @@ class DenseHit:
     score: float
 
 
-def build(folder: Path, dimension: int, count: int, blocks: Callable[[], Blocks]) -> float:
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A generation that was written: recall@10 of its search against exact search (1.0 for an exact index), and files."""
+
+    recall: float
+    shards: tuple[Shard, ...]
+
+
+def build(folder: Path, dimension: int, count: int, blocks: Callable[[], Blocks]) -> Built:
     """Writes a generation: aside, synced to disk, then renamed, so that a folder with this name is whole.
 
     Args:
@@ -52,29 +64,29 @@ def build(folder: Path, dimension: int, count: int, blocks: Callable[[], Blocks]
         count: How many vectors there are.
         blocks: Gives them, ids ascending, in blocks; called more than once.
 
-    Returns:
-        recall@10 of its search against exact search; 1.0 for an exact index.
+    Raises:
+        OSError: It can't be written.
     """
     aside = folder.with_name(f"{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     make_folder(folder.parent)
     make_folder(aside)
-    recall = 1.0
+    recall, shards = 1.0, []
     if count >= APPROXIMATE_FROM:
         index = faiss.IndexIDMap2(_approximate(dimension, count, blocks))
         for ids, vectors in blocks():
             index.add_with_ids(vectors, ids)
         recall = _choose_probes(index, count, blocks)
-        _write(index, aside / _shard_name(0, 1))
+        shards.append(_write(index, aside / _shard_name(0, 1)))
     else:
         for number, (ids, vectors) in enumerate(_resized(blocks(), SHARD)):
             index = faiss.IndexIDMap2(_exact(dimension))
             index.add_with_ids(vectors, ids)
-            _write(index, aside / _shard_name(number, -(-count // SHARD)))
+            shards.append(_write(index, aside / _shard_name(number, -(-count // SHARD))))
     sync_folder(aside)
     aside.replace(folder)
     sync_folder(folder.parent)
-    return recall
+    return Built(recall, tuple(shards))
 
 
 def _shard_name(number: int, total: int) -> str:
@@ -99,25 +111,50 @@ def _resized(blocks: Blocks, size: int) -> Blocks:
         yield np.concatenate(ids), np.concatenate(vectors)
 
 
-def _write(index: Any, path: Path) -> None:
-    faiss.write_index(index, str(path))
-    with path.open("rb") as file:
+def _write(index: Any, path: Path) -> Shard:
+    """Writes a file through Python's own, since FAISS doesn't notice that the last of it didn't fit on the disk."""
+    size = checksum = 0
+    failed: list[OSError] = []
+    with path.open("xb") as file:
+
+        def write(block: bytes) -> int:
+            nonlocal size, checksum
+            try:
+                file.write(block)
+            except OSError as error:
+                failed.append(error)
+                return 0
+            size += len(block)
+            checksum = zlib.crc32(block, checksum)
+            return len(block)
+
+        untyped: Any = faiss  # its type information leaves out the writer
+        try:
+            faiss.write_index(index, untyped.PyCallbackIOWriter(write, _WRITTEN_AT_ONCE))
+        except RuntimeError:
+            if failed:
+                raise failed[0] from None
+            raise
+        file.flush()
         os.fsync(file.fileno())
+    return Shard(path.name, size, checksum)
 
 
 class Generation:
     """A generation's FAISS files opened for search. Immutable; safe to share by threads.
 
+    Args:
+        folder: Of the generation.
+        dimension: Length of a vector.
+        shards: What the manifest says of its files.
+
     Raises:
         FileNotFoundError: The folder, or one of its files, isn't there.
-        IndexFormatError: A file is damaged.
+        IndexDamagedError: A file isn't what was written.
     """
 
-    def __init__(self, folder: Path, dimension: int) -> None:
-        paths = sorted(folder.glob("*.faiss"))
-        if not folder.is_dir() or (paths and len(paths) != int(paths[0].stem.rpartition("-")[2])):
-            raise FileNotFoundError(folder)
-        self._shards = [_open(path, dimension) for path in paths]
+    def __init__(self, folder: Path, dimension: int, shards: Sequence[Shard]) -> None:
+        self._shards = [_open(folder, shard, dimension) for shard in shards]
 
     def __len__(self) -> int:
         return sum(int(shard.ntotal) for shard in self._shards)
@@ -153,15 +190,19 @@ class Generation:
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:limit]
 
 
-def _open(path: Path, dimension: int) -> Any:
-    try:
-        shard: Any = faiss.read_index(str(path))
-    except RuntimeError as error:
-        if not path.exists():
-            raise FileNotFoundError(path) from error
-        raise IndexFormatError(f"{path} is damaged: run 'spanseek compact'") from error
+def _open(folder: Path, expected: Shard, dimension: int) -> Any:
+    """Reads a file that is what was written: FAISS believes what a file says of its size, and crashes where it lies."""
+    path = folder / expected.name
+    size = checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(_READ_AT_ONCE):
+            size += len(block)
+            checksum = zlib.crc32(block, checksum)
+    if (size, checksum) != (expected.size, expected.checksum):
+        raise IndexDamagedError(f"{path} is damaged: run 'spanseek verify --repair'")
+    shard: Any = faiss.read_index(str(path))
     if shard.d != dimension:
-        raise IndexFormatError(f"{path} holds vectors of another length: run 'spanseek compact'")
+        raise IndexDamagedError(f"{path} holds vectors of another length: run 'spanseek verify --repair'")
     return shard
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from retriever.errors import IndexFormatError
+from retriever.errors import IndexDamagedError
+from retriever.store.checksums import CHUNK_COLUMNS, DOCUMENT_COLUMNS, DOCUMENTS, ChunkRow, DocumentRow
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalReader
 from retriever.store.manifest import Manifest, read_manifest
@@ -46,26 +46,29 @@ def verify(root: Path) -> Verification:
 
     Raises:
         IndexNotFoundError: There is no index.
-        IndexFormatError: It is of another format version, or no database.
+        IndexDamagedError: It is so damaged that it doesn't even say what it is.
+        IndexFormatError: It is of another format version.
     """
     paths = IndexPaths(root)
     connection = connect(paths.database)
     try:
         connection.execute("BEGIN")
         manifest = read_manifest(connection)
-        documents, chunks = connection.execute(
-            "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
-        ).fetchone()
-        damage = [
-            *_database_damage(connection),
-            *_document_damage(connection, manifest),
-            *_generation_damage(connection, manifest, paths),
-            *_lexical_damage(connection, manifest, paths),
-        ]
-        missing, stale = _compare_files(connection, paths)
+        damage: list[str] = []
+        for part in (
+            _database_damage(connection),
+            _document_damage(connection, manifest),
+            _generation_damage(connection, manifest, paths),
+            _lexical_damage(connection, manifest, paths),
+        ):
+            try:
+                damage += part
+            except sqlite3.DatabaseError as error:
+                damage.append(f"database: {error}")
+        missing, stale = ([], []) if damage else _compare_files(connection, paths)
     finally:
         connection.close()
-    return Verification(documents, chunks, tuple(damage), tuple(missing), tuple(stale))
+    return Verification(manifest.documents, manifest.chunks, tuple(damage), tuple(missing), tuple(stale))
 
 
 def _database_damage(connection: sqlite3.Connection) -> Iterator[str]:
@@ -77,25 +80,46 @@ def _database_damage(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _document_damage(connection: sqlite3.Connection, manifest: Manifest) -> Iterator[str]:
-    """Chunks whose place isn't in their document, text that no chunk covers, vectors that aren't of length 1."""
-    for key, id_, text in connection.execute("SELECT key, id, text FROM documents ORDER BY key"):
-        covered = 0
-        query = 'SELECT start, "end", vector, headings FROM chunks WHERE document = ? ORDER BY start, id'
-        for start, end, blob, headings in connection.execute(query, [key]):
+    """Rows that aren't what was written, places outside of their document, text that no chunk covers."""
+    counts = connection.execute(
+        "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+    ).fetchone()
+    if counts != (manifest.documents, manifest.chunks):
+        yield (
+            f"database: {counts[0]} documents and {counts[1]} passages, where there should be "
+            f"{manifest.documents} and {manifest.chunks}"
+        )
+    documents = f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS} ORDER BY d.key"  # noqa: S608
+    chunks = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.document = ? ORDER BY c.start, c.id"  # noqa: S608
+    for row in connection.execute(documents):
+        document = DocumentRow(*row)
+        if not document.is_whole():
+            yield f"{document.id}: isn't what was written"
+            continue
+        text, covered = document.text, 0
+        found = [ChunkRow(*row) for row in connection.execute(chunks, [document.key])]
+        if not all(chunk.is_whole() for chunk in found):
+            yield f"{document.id}: a passage isn't what was written"
+            continue
+        for chunk in found:
+            start, end = chunk.start, chunk.end
             if not 0 <= start < end <= len(text):
-                yield f"{id_}: a passage at {start}-{end} lies outside its {len(text)} characters"
+                yield f"{document.id}: a passage at {start}-{end} lies outside its {len(text)} characters"
                 continue
             if text[covered:start].strip():
-                yield f"{id_}: no passage covers the characters {covered}-{start}"
+                yield f"{document.id}: no passage covers the characters {covered}-{start}"
             covered = max(covered, end)
-            vector = np.frombuffer(blob, dtype=np.float16).astype(np.float32)
-            if len(vector) != manifest.dimension:
-                yield f"{id_}: the vector at {start}-{end} has {len(vector)} numbers, not {manifest.dimension}"
-            elif not abs(float(np.linalg.norm(vector)) - 1.0) < _UNIT_TOLERANCE:
-                yield f"{id_}: the vector at {start}-{end} isn't of length 1"
-            json.loads(headings)
+            yield from _vector_damage(document.id, chunk, manifest)
         if text[covered:].strip():
-            yield f"{id_}: no passage covers the characters {covered}-{len(text)}"
+            yield f"{document.id}: no passage covers the characters {covered}-{len(text)}"
+
+
+def _vector_damage(document: str, chunk: ChunkRow, manifest: Manifest) -> Iterator[str]:
+    vector = np.frombuffer(chunk.vector, dtype=np.float16).astype(np.float32)
+    if len(vector) != manifest.dimension:
+        yield f"{document}: the vector of passage {chunk.id} has {len(vector)} numbers, not {manifest.dimension}"
+    elif not abs(float(np.linalg.norm(vector)) - 1.0) < _UNIT_TOLERANCE:
+        yield f"{document}: the vector of passage {chunk.id} isn't of length 1"
 
 
 def _generation_damage(
@@ -105,11 +129,11 @@ def _generation_damage(
         return
     path = paths.generation(manifest.generation)
     try:
-        stored = Generation(path, manifest.dimension).ids()
+        stored = Generation(path, manifest.dimension, manifest.shards).ids()
     except FileNotFoundError:
-        yield f"vectors: {path.name} is missing; run 'spanseek compact'"
+        yield f"vectors: a file of {path.name} is missing"
         return
-    except IndexFormatError as error:
+    except IndexDamagedError as error:
         yield f"vectors: {error}"
         return
     rows = connection.execute("SELECT id FROM chunks WHERE id <= ?", [manifest.generation_end])
@@ -118,7 +142,7 @@ def _generation_damage(
     lost = np.setdiff1d(expected, stored)
     foreign = np.setdiff1d(stored, expected)
     if len(lost) or len(foreign):
-        yield f"vectors: {len(lost)} passages missing, {len(foreign)} too many; run 'spanseek compact'"
+        yield f"vectors: {len(lost)} passages missing, {len(foreign)} too many"
 
 
 def _lexical_damage(connection: sqlite3.Connection, manifest: Manifest, paths: IndexPaths) -> Iterator[str]:
@@ -126,14 +150,14 @@ def _lexical_damage(connection: sqlite3.Connection, manifest: Manifest, paths: I
     try:
         reader = LexicalReader(paths.lexical, manifest.language)
         held = reader.chunks(reader.searcher())
-    except IndexFormatError as error:
+    except IndexDamagedError as error:
         yield f"words: {error}"
         return
     stored = [row[0] for row in connection.execute("SELECT id FROM chunks")]
     if lost := len(np.setdiff1d(stored, held)):
-        yield f"words: {lost} of {len(stored)} passages missing; run 'spanseek compact'"
+        yield f"words: {lost} of {len(stored)} passages missing"
     if len(held) != len(set(held)):
-        yield "words: passages are there more than once; run 'spanseek compact'"
+        yield "words: passages are there more than once"
 
 
 def _compare_files(connection: sqlite3.Connection, paths: IndexPaths) -> tuple[list[str], list[str]]:

@@ -17,12 +17,23 @@ from types import TracebackType
 from typing import Self
 
 from retriever.context import lexical_text
-from retriever.errors import IndexFormatError, IndexNotFoundError
+from retriever.errors import IndexDamagedError, IndexFormatError, IndexNotFoundError, IndexOutdatedError
+from retriever.store.checksums import (
+    CHUNK_COLUMNS,
+    DOCUMENT_COLUMNS,
+    DOCUMENTS,
+    ChunkRow,
+    DocumentRow,
+    chunk_checksum,
+    document_checksum,
+    whole_chunks,
+    whole_documents,
+)
 from retriever.store.generations import drop_old_generations, needs_generation, write_generation
 from retriever.store.layout import IndexPaths, make_folder
 from retriever.store.lexical import Held, LexicalWriter
 from retriever.store.lock import WriterLock
-from retriever.store.manifest import Manifest, read_manifest, write_manifest
+from retriever.store.manifest import Manifest, is_begun, read_manifest, write_manifest
 from retriever.store.records import FileRecord, PreparedDocument
 from retriever.store.schema import connect, migrate, transaction
 from retriever.types import Anchor, number_at
@@ -31,23 +42,31 @@ from retriever.types import Anchor, number_at
 class IndexWriter:
     """The one writer of an index. Every method that changes something is one atomic commit."""
 
-    def __init__(self, paths: IndexPaths, lock: WriterLock, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, paths: IndexPaths, lock: WriterLock, connection: sqlite3.Connection, *, recover: bool = True
+    ) -> None:
         self.paths = paths
         self._lock = lock
         self._db = connection
         self._manifest = read_manifest(connection)
         try:
             self._lexical = LexicalWriter(paths.lexical, self._manifest.language)
-        except IndexFormatError:  # damaged; it is derived, so _recover() fills a new one
+        except IndexDamagedError:  # it is derived, so _recover() fills a new one
             shutil.rmtree(paths.lexical)
             self._lexical = LexicalWriter(paths.lexical, self._manifest.language)
         self._obsolete: list[int] = []
         self._pending_deletes = False
-        self._recover()
+        if recover:
+            self._recover()
 
     @classmethod
-    def open(cls, root: Path, settings: Manifest | None = None) -> IndexWriter:
+    def open(cls, root: Path, settings: Manifest | None = None, *, recover: bool = True) -> IndexWriter:
         """Opens an index for writing; makes one if `settings` are given and there is none.
+
+        Args:
+            root: The index folder.
+            settings: Of a new index.
+            recover: Whether to put right what a kill left; not for one that is about to be repaired.
 
         Raises:
             IndexNotFoundError: There is none and no settings to make one with.
@@ -67,12 +86,29 @@ class IndexWriter:
             migrate(connection)
             if settings is not None:
                 _initialise(connection, settings)
-            return cls(paths, lock, connection)
+            return cls(paths, lock, connection, recover=recover)
         except BaseException:
             if connection is not None:
                 connection.close()
             lock.release()
             raise
+
+    @classmethod
+    def upgrade(cls, root: Path) -> None:
+        """Brings an index of an earlier format version up to date; one of this version is left alone.
+
+        Raises:
+            IndexLockedError: Somebody else is writing to it.
+            IndexFormatError: It is damaged, or of a later format version.
+        """
+        connection = connect(IndexPaths(root).database)
+        try:
+            read_manifest(connection)
+        except IndexOutdatedError:
+            with cls.open(root) as writer:
+                writer.merge()
+        finally:
+            connection.close()
 
     @property
     def manifest(self) -> Manifest:
@@ -210,6 +246,25 @@ class IndexWriter:
         drop_old_generations(self.paths, generation.generation)
         return True
 
+    def drop_damaged(self) -> list[str]:
+        """Deletes documents that aren't what was written, so that their files are read anew; returns their ids."""
+        keys, ids = [], []
+        query = f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS} ORDER BY d.key"  # noqa: S608
+        for row in self._db.execute(query):
+            document = DocumentRow(*row)
+            if not document.is_whole() or not self._has_whole_chunks(document):
+                keys.append(document.key)
+                ids.append(document.id)
+        if keys:
+            with self._commit():
+                for key in keys:
+                    self._db.execute(
+                        "UPDATE files SET sha256 = NULL WHERE id = (SELECT file FROM documents WHERE key = ?)",
+                        [key],
+                    )
+                self._delete(keys)
+        return ids
+
     def compact(self) -> None:
         """Rebuilds what is derived, and gives the space of what was deleted back to the file system."""
         self._rebuild_lexical()
@@ -219,6 +274,16 @@ class IndexWriter:
 
     # How
 
+    def _has_whole_chunks(self, document: DocumentRow) -> bool:
+        query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.document = ? ORDER BY c.start"  # noqa: S608
+        covered = 0
+        for row in self._db.execute(query, [document.key]):
+            chunk = ChunkRow(*row)
+            if not chunk.is_whole() or document.text[covered : chunk.start].strip():
+                return False
+            covered = max(covered, chunk.end)
+        return not document.text[covered:].strip()
+
     def _put(self, run: int, document: PreparedDocument) -> None:
         extract = document.extract
         old = self._db.execute("SELECT key FROM documents WHERE id = ?", [document.id]).fetchone()
@@ -227,51 +292,55 @@ class IndexWriter:
         file = None
         if document.file is not None:
             file = self._db.execute("SELECT id FROM files WHERE path = ?", [document.file]).fetchone()[0]
-        key = self._db.execute(
-            "INSERT INTO documents (id, file, format, title, language, metadata, text, sha256, pages, lines, run)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                document.id,
-                file,
-                extract.format,
-                extract.title,
-                extract.language,
-                json.dumps(extract.metadata, ensure_ascii=False, default=str),
-                extract.text,
-                document.sha256,
-                _as_json(extract.pages),
-                None if extract.lines is None else _as_json(extract.lines),
-                run,
-            ],
-        ).lastrowid
-        assert key is not None  # noqa: S101 - an INSERT that succeeds has one
+        key = self._next("documents")
+        columns = (
+            key,
+            document.id,
+            document.file,
+            extract.format,
+            extract.title,
+            extract.language,
+            json.dumps(extract.metadata, ensure_ascii=False, default=str),
+            extract.text,
+            document.sha256,
+            _as_json(extract.pages),
+            None if extract.lines is None else _as_json(extract.lines),
+        )
+        self._db.execute(
+            "INSERT INTO documents (key, id, file, format, title, language, metadata, text, sha256, pages, lines,"
+            " checksum, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [key, document.id, file, *columns[3:], document_checksum(*columns), run],
+        )
         for chunk, vector in zip(document.chunks, document.vectors, strict=True):
-            chunk_id = self._db.execute(
-                'INSERT INTO chunks (document, start, "end", page, line, headings, vector)'
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    key,
-                    chunk.start,
-                    chunk.end,
-                    chunk.page,
-                    chunk.line,
-                    json.dumps(chunk.headings, ensure_ascii=False),
-                    vector.tobytes(),
-                ],
-            ).lastrowid
-            assert chunk_id is not None  # noqa: S101
+            headings = json.dumps(chunk.headings, ensure_ascii=False)
+            place = (key, chunk.start, chunk.end, chunk.page, chunk.line, headings, vector.tobytes())
+            chunk_id = self._next("chunks")
+            self._db.execute(
+                'INSERT INTO chunks (id, document, start, "end", page, line, headings, vector, checksum)'
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [chunk_id, *place, chunk_checksum(chunk_id, *place)],
+            )
             text = extract.text[chunk.start : chunk.end]
             self._lexical.add(chunk_id, key, lexical_text(extract.title, chunk.headings, text))
 
     def _put_lines(self, document_id: str, lines: tuple[Anchor, ...]) -> None:
         """Gives a document, and its chunks, new lines if it has others."""
         text = _as_json(lines)
-        query = "UPDATE documents SET lines = ? WHERE id = ? AND lines IS NOT ? RETURNING key"
-        for (key,) in self._db.execute(query, [text, document_id, text]).fetchall():
-            chunks = self._db.execute("SELECT id, start FROM chunks WHERE document = ?", [key]).fetchall()
+        query = f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS} WHERE d.id = ? AND d.lines IS NOT ?"  # noqa: S608
+        for document in whole_documents(self._db.execute(query, [document_id, text])):
+            changed = document._replace(lines=text)
+            self._db.execute(
+                "UPDATE documents SET lines = ?, checksum = ? WHERE key = ?",
+                [text, document_checksum(*changed[:-1]), document.key],
+            )
+            query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.document = ?"  # noqa: S608
+            moved = [
+                chunk._replace(line=number_at(lines, chunk.start))
+                for chunk in whole_chunks(self._db.execute(query, [document.key]))
+            ]
             self._db.executemany(
-                "UPDATE chunks SET line = ? WHERE id = ?",
-                [(number_at(lines, start), id_) for id_, start in chunks],
+                "UPDATE chunks SET line = ?, checksum = ? WHERE id = ?",
+                [(chunk.line, chunk_checksum(*chunk[:-1]), chunk.id) for chunk in moved],
             )
 
     def _put_file(self, file: FileRecord) -> None:
@@ -300,7 +369,12 @@ class IndexWriter:
         try:
             with transaction(self._db):
                 yield
-                self._manifest = replace(self._manifest, revision=self._manifest.revision + 1)
+                documents, chunks = self._db.execute(
+                    "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+                ).fetchone()
+                self._manifest = replace(
+                    self._manifest, documents=documents, chunks=chunks, revision=self._manifest.revision + 1
+                )
                 write_manifest(self._db, self._manifest)
                 self._lexical.commit()
         except BaseException:
@@ -308,7 +382,7 @@ class IndexWriter:
             self._obsolete = []
             self._lexical.rollback()
             # What tantivy had committed by then carries ids that SQLite will give again.
-            self._lexical.delete_from(self._next_chunk())
+            self._lexical.delete_from(self._next("chunks"))
             self._pending_deletes = True
             raise
         # From here on nobody can ask for these; the next commit carries it out.
@@ -329,15 +403,15 @@ class IndexWriter:
         stored = Held(*self._db.execute("SELECT count(*), coalesce(sum(id), 0) FROM chunks").fetchone())
         if self._lexical.held() == stored:
             return
-        self._lexical.delete_from(self._next_chunk())
+        self._lexical.delete_from(self._next("chunks"))
         self._lexical.delete(row[0] for row in self._db.execute("SELECT chunk FROM tombstones"))
         self._lexical.commit()
         if self._lexical.held() != stored:
             self._rebuild_lexical()
 
-    def _next_chunk(self) -> int:
-        """The id that the next chunk gets."""
-        last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
+    def _next(self, table: str) -> int:
+        """The id that the next row of a table gets."""
+        last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", [table]).fetchone()
         return int(last[0]) + 1 if last else 1
 
     def _rebuild_lexical(self) -> None:
@@ -358,6 +432,22 @@ class IndexWriter:
 
 def _as_json(anchors: tuple[Anchor, ...]) -> str:
     return json.dumps([(anchor.start, anchor.number) for anchor in anchors])
+
+
+def has_index(root: Path) -> bool:
+    """Whether there is an index at `root`, and not only one whose making was stopped at its very beginning.
+
+    Raises:
+        IndexDamagedError: There is something that isn't a SQLite database.
+    """
+    paths = IndexPaths(root)
+    if not paths.database.exists():
+        return False
+    connection = connect(paths.database)
+    try:
+        return is_begun(connection)
+    finally:
+        connection.close()
 
 
 def _initialise(connection: sqlite3.Connection, settings: Manifest) -> None:

@@ -1,0 +1,172 @@
+"""Makes a damaged index whole: rebuilds what is derived, and takes out what is no longer what was written.
+
+What is taken out is said, and its files are read anew by the next `spanseek index`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from retriever.errors import IndexNotFoundError
+from retriever.store.checksums import (
+    CHUNK_COLUMNS,
+    DOCUMENT_COLUMNS,
+    DOCUMENTS,
+    ChunkRow,
+    DocumentRow,
+)
+from retriever.store.layout import IndexPaths, sync_folder
+from retriever.store.lock import WriterLock
+from retriever.store.manifest import read_manifest, write_manifest
+from retriever.store.schema import connect, migrate, transaction
+from retriever.store.verify import Verification, verify
+from retriever.store.writer import IndexWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done.
+
+    Attributes:
+        before: What was wrong; nothing is done where nothing is.
+        lost: Ids of documents that had to be taken out, as far as they can still be read.
+        after: The index as it is now.
+    """
+
+    before: tuple[str, ...]
+    lost: tuple[str, ...]
+    after: Verification
+
+
+def repair(root: Path) -> Repair:
+    """Looks at an index, and mends what is wrong with it.
+
+    Raises:
+        IndexNotFoundError: There is no index.
+        IndexLockedError: Somebody is writing to it.
+        IndexDamagedError: It doesn't even say what it is.
+        IndexFormatError: It is of a later format version.
+    """
+    paths = IndexPaths(root)
+    if not paths.database.exists():
+        raise IndexNotFoundError(f"there is no index at {root}: make one with 'spanseek index PATH'")
+    IndexWriter.upgrade(root)
+    found = verify(root)
+    if not found.damage:
+        return Repair((), (), found)
+    lost: list[str] = []
+    if any(line.startswith("database:") for line in found.damage):
+        lost += _salvage(paths)
+    with IndexWriter.open(root, recover=False) as writer:
+        lost += writer.drop_damaged()
+        writer.compact()
+    return Repair(found.damage, tuple(lost), verify(root))
+
+
+def _salvage(paths: IndexPaths) -> list[str]:
+    """Copies all rows that are whole into a new database, and puts it in the place of the damaged one.
+
+    Returns:
+        Ids of documents that were left behind, as far as they can be read.
+    """
+    aside = paths.database.with_suffix(".repaired")
+    for path in _files(aside):
+        path.unlink(missing_ok=True)
+    with WriterLock(paths.lock):
+        old, new = connect(paths.database), connect(aside, write=True)
+        try:
+            manifest = read_manifest(old)
+            migrate(new)
+            with transaction(new):
+                lost = _copy(old, new)
+                documents, chunks = new.execute(
+                    "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+                ).fetchone()
+                write_manifest(
+                    new,
+                    replace(
+                        manifest,
+                        generation=0,
+                        generation_end=0,
+                        shards=(),
+                        documents=documents,
+                        chunks=chunks,
+                        revision=manifest.revision + 1,
+                    ),
+                )
+        finally:
+            new.close()  # the last connection empties its log into the file
+            old.close()
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        for path in _files(paths.database)[1:]:  # SQLite would take the old log for the new file's
+            path.unlink(missing_ok=True)
+        aside.replace(paths.database)
+        sync_folder(paths.root)
+    return lost
+
+
+def _files(database: Path) -> list[Path]:
+    return [database, *(database.with_name(f"{database.name}-{part}") for part in ("wal", "shm"))]
+
+
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> list[str]:
+    lost: list[str] = []
+    files: dict[str, int] = {}
+    for row in _readable(
+        old, "files", "id", "SELECT path, size, mtime_ns, sha256, seen_ns, skipped FROM files"
+    ):
+        added = new.execute(
+            "INSERT OR IGNORE INTO files (path, size, mtime_ns, sha256, seen_ns, skipped) VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
+        files[str(row[0])] = added.lastrowid or 0
+    for row in _readable(old, "documents", "d.key", f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS}"):  # noqa: S608
+        document = DocumentRow(*row)
+        if not document.is_whole() or (document.path is not None and document.path not in files):
+            lost.append(str(document.id))
+            new.execute("UPDATE files SET sha256 = NULL WHERE path = ?", [document.path])
+            continue
+        new.execute(
+            "INSERT INTO documents (key, id, file, format, title, language, metadata, text, sha256, pages, lines,"
+            " checksum, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            [document.key, document.id, files.get(document.path or ""), *document[3:]],
+        )
+    for row in _readable(old, "chunks", "c.id", f"SELECT {CHUNK_COLUMNS} FROM chunks c"):  # noqa: S608
+        chunk = ChunkRow(*row)
+        if chunk.is_whole():  # a document that misses one is dropped with the rest of what is damaged
+            new.execute(
+                'INSERT INTO chunks (id, document, start, "end", page, line, headings, vector, checksum)'
+                " SELECT ?, key, ?, ?, ?, ?, ?, ?, ? FROM documents WHERE key = ?",
+                [chunk.id, *chunk[2:], chunk.document],
+            )
+    # A file none of whose documents came over is one that must be read again.
+    new.execute(
+        "UPDATE files SET sha256 = NULL WHERE skipped IS NULL AND id NOT IN"
+        " (SELECT file FROM documents WHERE file IS NOT NULL)"
+    )
+    return lost
+
+
+def _readable(connection: sqlite3.Connection, table: str, key: str, query: str) -> Iterator[tuple[Any, ...]]:
+    """All rows that SQLite can still read, asked for one by one, since one that it can't ends a query."""
+    try:
+        last = connection.execute(f"SELECT max({key.rpartition('.')[2]}) FROM {table}").fetchone()[0]  # noqa: S608
+    except sqlite3.DatabaseError:
+        last = None
+    with suppress(sqlite3.DatabaseError):
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", [table]).fetchone()
+        last = max(last or 0, row[0] if row else 0)
+    for number in range(1, (last or 0) + 1):
+        try:
+            row = connection.execute(f"{query} WHERE {key} = ?", [number]).fetchone()
+        except sqlite3.DatabaseError:
+            continue
+        if row is not None:
+            yield row
