@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from indexer.api import Indexer, InputDocument
     from indexer.discover import Selection
+    from indexer.readers import ReadLimits
     from indexer.report import IndexReport, Progress, Skipped
 
-__all__ = ["IndexReport", "Indexer", "InputDocument", "Progress", "Selection", "Skipped"]
+__all__ = ["IndexReport", "Indexer", "InputDocument", "Progress", "ReadLimits", "Selection", "Skipped"]
 
 _HOMES = {
     "Indexer": "indexer.api",
     "InputDocument": "indexer.api",
     "Selection": "indexer.discover",
+    "ReadLimits": "indexer.readers",
     "IndexReport": "indexer.report",
     "Progress": "indexer.report",
     "Skipped": "indexer.report",

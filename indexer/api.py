@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from indexer import readers
 from indexer.discover import Found, Selection, discover
 from indexer.files import file_hash, look_at
 from indexer.prepare import CutDocument, content_hash, cut, storable
+from indexer.readers import ReadLimits
+from indexer.readers.process import ReadingProcess
 from indexer.report import IndexReport, Progress, Skipped, Tally
 from retriever.config import ChunkingConfig
 from retriever.errors import SpanseekError, UnreadableError
@@ -74,9 +75,12 @@ class _Batch:
 class Indexer:
     """The one writer of an index. Open one with `Indexer.open`; not for use by several threads."""
 
-    def __init__(self, writer: IndexWriter, encoder: TextEncoder | None) -> None:
+    def __init__(
+        self, writer: IndexWriter, encoder: TextEncoder | None, limits: ReadLimits | None = None
+    ) -> None:
         self._writer = writer
         self._encoder = encoder
+        self._files = ReadingProcess(limits or ReadLimits())
 
     @classmethod
     def open(
@@ -86,6 +90,7 @@ class Indexer:
         encoder: str | TextEncoder | None = None,
         chunking: ChunkingConfig | None = None,
         language: str | None = None,
+        limits: ReadLimits | None = None,
     ) -> Self:
         """Opens an index for writing, or makes one.
 
@@ -95,6 +100,7 @@ class Indexer:
                 An index keeps the one that it was made with.
             chunking: How documents are cut. An index keeps what it was made with.
             language: Whose stemmer the lexical side uses, by its English name, or `none`. An index keeps it.
+            limits: What reading one file may cost.
 
         Raises:
             IndexLockedError: Another process is writing to it.
@@ -108,7 +114,7 @@ class Indexer:
             raise SpanseekError(f"unknown language {language!r}: one of {', '.join(LANGUAGES)}")
         root = Path(path)
         if has_index(root):
-            return cls._open_existing(root, encoder, chunking, language)
+            return cls._open_existing(root, encoder, chunking, language, limits)
         loaded = _load(encoder if encoder is not None else "default")
         settings = Manifest(
             encoder=loaded.files.name,
@@ -117,7 +123,7 @@ class Indexer:
             chunking=chunking or ChunkingConfig(),
             language=language or "english",
         )
-        return cls(IndexWriter.open(root, settings), loaded)
+        return cls(IndexWriter.open(root, settings), loaded, limits)
 
     @classmethod
     def _open_existing(
@@ -126,6 +132,7 @@ class Indexer:
         encoder: str | TextEncoder | None,
         chunking: ChunkingConfig | None,
         language: str | None,
+        limits: ReadLimits | None,
     ) -> Self:
         writer = IndexWriter.open(root)
         try:
@@ -144,11 +151,14 @@ class Indexer:
         except BaseException:
             writer.close()
             raise
-        return cls(writer, loaded)
+        return cls(writer, loaded, limits)
 
     def close(self) -> None:
         """Finishes what is pending and lets the next writer in."""
-        self._writer.close()
+        try:
+            self._files.close()
+        finally:
+            self._writer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -283,7 +293,7 @@ class Indexer:
                 batch.files.append(replace(seen, sha256=sha256))
                 return batch
             batch.files.append(seen)
-            for extract in readers.read(item.path):
+            for extract in self._files.read(item.path):
                 if batch.is_full:
                     batch = self._flush(run, batch, tally)
                 document_id = f"{stored}#{extract.key}" if extract.key else stored

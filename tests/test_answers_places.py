@@ -91,7 +91,7 @@ def test_lines_and_pages_by_their_anchors(
         pages=(Anchor(0, 1), Anchor(text.index("The price"), 7)),
         lines=(Anchor(0, 3), Anchor(text.index("The cat"), 10), Anchor(text.index("on Monday"), 40)),
     )
-    monkeypatch.setattr("indexer.api.readers.read", lambda path: [extract])
+    monkeypatch.setattr("indexer.api.ReadingProcess.read", lambda _, path: [extract])
     answer = found_in("any.txt", b"x", "Monday")
     assert answer.passage.text == text, "all on one chunk, which begins on page 1 and line 3"
     assert (answer.page, answer.line) == (7, 40)
@@ -109,7 +109,7 @@ def test_the_anchor_before_the_answer_counts(
     extract = Extract(
         text, "text", pages=(Anchor(place, 1),), lines=(Anchor(place, 10), Anchor(place + 13, 11))
     )
-    monkeypatch.setattr("indexer.api.readers.read", lambda path: [extract])
+    monkeypatch.setattr("indexer.api.ReadingProcess.read", lambda _, path: [extract])
     answer = found_in("any.txt", b"x", words)
     assert (answer.page, answer.line) == expected
 
@@ -117,5 +117,7 @@ def test_the_anchor_before_the_answer_counts(
 def test_a_format_without_lines_has_none(
     found_in: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.api.readers.read", lambda path: [Extract("a\nb\ncat", "text", lines=())])
+    monkeypatch.setattr(
+        "indexer.api.ReadingProcess.read", lambda _, path: [Extract("a\nb\ncat", "text", lines=())]
+    )
     assert found_in("any.txt", b"x", "cat").line is None

@@ -400,8 +400,8 @@ def test_missing_package_and_strange_errors_are_reasons(
     errors = {
         "reading .md needs markdown-it-py: pip install markdown-it-py": ImportError(name="markdown_it.token"),
         "damaged or unusual markdown: odd": ValueError("odd\nmore"),
-        "damaged or unusual markdown: RecursionError": RecursionError(),
-        "damaged or unusual markdown: MemoryError": MemoryError(),
+        "nested too deep to be read": RecursionError(),
+        "needs more memory than there is": MemoryError(),
     }
     for expected, error in errors.items():
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -66,10 +66,18 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no UTF-8 for these; replaced 
 _DEFAULT_LIMITS = ReadLimits()
 
 
-def read(path: Path, limits: ReadLimits = _DEFAULT_LIMITS) -> Iterator[Extract]:
+def read(
+    path: Path, limits: ReadLimits = _DEFAULT_LIMITS, progress: Callable[[], None] | None = None
+) -> Iterator[Extract]:
     """Yields the documents that a file holds: one, but for formats that hold many.
 
-    Nothing is ever written, and only regular files are opened.
+    Nothing is ever written, and only regular files are opened. Time and memory are not limited here, and a parser that
+    crashes takes this process with it: for files of others there is `process.ReadingProcess`.
+
+    Args:
+        path: The file.
+        limits: What it may cost.
+        progress: Called at every step of the work.
 
     Raises:
         UnreadableError: It can't be read as a document, or only in part: what came before is good. The message
@@ -78,6 +86,8 @@ def read(path: Path, limits: ReadLimits = _DEFAULT_LIMITS) -> Iterator[Extract]:
     name = ""
     try:
         file = _source(path)
+        if progress is not None:
+            file = replace(file, progress=progress)
         name = format_of(path)
         if file.size > limits.file_bytes and name not in _STREAMED:
             raise UnreadableError(f"larger than {limits.file_bytes / (1 << 20):g} MiB")
@@ -92,6 +102,10 @@ def read(path: Path, limits: ReadLimits = _DEFAULT_LIMITS) -> Iterator[Extract]:
         package = _PACKAGES.get((error.name or "").partition(".")[0])
         remedy = f"needs {package}: pip install {package}" if package else f"fails: {_first_line(error)}"
         raise UnreadableError(f"reading {path.suffix.lower() or name} {remedy}") from error
+    except RecursionError as error:
+        raise UnreadableError("nested too deep to be read") from error
+    except MemoryError as error:
+        raise UnreadableError("needs more memory than there is") from error
     except Exception as error:  # parsers of strange files raise anything; one file must not end the run
         raise UnreadableError(f"damaged or unusual {name}: {_first_line(error)}") from error
 

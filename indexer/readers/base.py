@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,15 @@ from retriever.errors import UnreadableError
 from retriever.types import Extract
 
 _MIB = 1 << 20
+
+
+def _half_the_memory() -> int:
+    """Half of the machine's memory, from 1 to 8 GiB."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        memory = 4096 * _MIB
+    return min(max(memory // 2, 1024 * _MIB), 8192 * _MIB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,11 @@ class ReadLimits:
             small files of repetitive XML go far beyond it.
         pages: Pages of a PDF.
         characters: Text of one document.
+        stalled_seconds: How long its reader may show no progress: no further document, page or row. Two seconds are added
+            for every MiB of the file. Only the process that reads is held to this and what follows.
+        seconds: How long reading may take in all, with the same addition. The time that documents wait to be embedded
+            isn't part of it.
+        memory_bytes: Address space of the process that reads; half of the machine's memory, from 1 to 8 GiB.
     """
 
     file_bytes: int = 256 * _MIB
@@ -31,14 +46,27 @@ class ReadLimits:
     expansion: int = 200
     pages: int = 20_000
     characters: int = 50_000_000
+    stalled_seconds: float = 60.0
+    seconds: float = 1800.0
+    memory_bytes: int = _half_the_memory()
+
+
+def _nothing() -> None:
+    """The progress that nobody asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A regular file that can be opened, and what is known of it before it is parsed."""
+    """A regular file that can be opened, and what is known of it before it is parsed.
+
+    Attributes:
+        progress: To be called at every step of what may take long (a page, a row): it tells a reader that works from
+            one that hangs, and costs next to nothing.
+    """
 
     path: Path
     size: int
+    progress: Callable[[], None] = _nothing
 
     def read_bytes(self, limits: ReadLimits) -> bytes:
         """The whole content.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.encoding import decode
@@ -49,7 +49,7 @@ def _headings(text: str, start: int) -> Iterator[Heading]:
     # Front matter as empty lines: the lines below keep their numbers.
     source = "\n".join("" if line.start < start else text[line.start : line.end] for line in lines)
     for token in _blocks(source):
-        if token.type != "heading_open" or token.level != 0 or token.map is None:
+        if token.map is None:
             continue
         first, last = token.map
         if token.markup.startswith("#"):
@@ -60,12 +60,32 @@ def _headings(text: str, start: int) -> Iterator[Heading]:
             yield Heading(begin, end, int(token.tag[1:]))
 
 
-def _blocks(source: str) -> list[Token]:
+def _blocks(source: str) -> list[Any]:
+    """The tokens that open a heading outside of lists and quotes."""
     from markdown_it import MarkdownIt
 
+    found = _Headings()
     parser = MarkdownIt("commonmark").enable("table")
-    parser.core.ruler.enableOnly(["normalize", "block"])  # what stands inside a paragraph isn't asked for
-    return parser.parse(source)
+    parser.block.parse(source, parser, {}, found)  # what stands inside a paragraph isn't asked for
+    return found
+
+
+class _Headings(list[Any]):
+    """What the parser adds its tokens to; whenever a block is closed, only headings are kept.
+
+    A million short paragraphs would be gigabytes of tokens.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept = 0
+
+    def append(self, token: Token) -> None:
+        super().append(token)
+        if token.level == 0 and token.nesting != 1:
+            if self[self._kept].type == "heading_open":
+                self._kept += 1
+            del self[self._kept :]
 
 
 def _within_atx(text: str, line: Line) -> tuple[int, int]:
