@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from indexer.readers.base import ReadLimits
@@ -26,7 +27,12 @@ def clean(text: str) -> str:
     >>> clean(" a\\u00a0\\n b\\x00c ")
     'a b c'
     """
-    return " ".join(_SURROGATE.sub("�", text.translate(_SIGNS)).split())
+    return " ".join(_SURROGATE.sub("�", visible(text)).split())
+
+
+def visible(text: str) -> str:
+    """The text without signs that are invisible, and with space for those that control something."""
+    return text.translate(_SIGNS)
 
 
 def clean_line(text: str) -> str:
@@ -62,13 +68,20 @@ class Composer:
         self._next_page = number
 
     def block(
-        self, text: str, *, line: int | None = None, tight: bool = False, joint: str | None = None
+        self,
+        text: str,
+        *,
+        line: int | None = None,
+        lines: Sequence[Anchor] = (),
+        tight: bool = False,
+        joint: str | None = None,
     ) -> int:
         """Adds ready text and returns where it starts; empty text adds nothing.
 
         Args:
             text: As it shall stand (see `clean`), maybe of several lines.
             line: Its line in the original.
+            lines: Its lines in the original, where it is of several; they count from its start.
             tight: On the next line rather than after a blank one (items of a list, rows of a table).
             joint: What to put before it instead of a line break.
         """
@@ -80,16 +93,19 @@ class Composer:
         if self._next_page is not None:
             self._pages.append(Anchor(start, self._next_page))
             self._next_page = None
-        if line is not None and not (self._lines and self._lines[-1].number == line):
-            self._lines.append(Anchor(start, line))
+        for anchor in [Anchor(0, line)] if line is not None else lines:
+            if not (self._lines and self._lines[-1].number == anchor.number):
+                self._lines.append(Anchor(start + anchor.start, anchor.number))
         self._put(text)
         return start
 
-    def heading(self, text: str, level: int, *, line: int | None = None) -> None:
-        """Adds a heading, a block of its own."""
+    def heading(
+        self, text: str, level: int, *, line: int | None = None, lines: Sequence[Anchor] = ()
+    ) -> None:
+        """Adds a heading, a block of its own; with `lines` it must be clean already."""
         text = clean(text)
         if text:
-            start = self.block(text, line=line)
+            start = self.block(text, line=line, lines=lines)
             self._headings.append(Heading(start, self._length, max(1, min(level, 6))))
 
     def row(self, text: str, *, line: int | None = None) -> None:
@@ -98,9 +114,20 @@ class Composer:
             start = self.block(text, line=line, tight=bool(self._rows) and self._rows[-1].end == self._length)
             self._rows.append(Span(start, self._length))
 
-    def block_lines(self, lines: list[str], *, line: int | None = None) -> None:
-        """Adds lines that belong together (a table, a listing)."""
-        self.block("\n".join(part for part in lines if part), line=line)
+    def block_lines(self, lines: list[str], *, line: int | None = None, numbers: Sequence[int] = ()) -> None:
+        """Adds lines that belong together (a table, a listing).
+
+        Args:
+            lines: Their text.
+            line: The line in the original on which all of it begins.
+            numbers: Or the line in the original of each.
+        """
+        anchors, position = [], 0
+        for part, number in zip(lines, numbers, strict=False):
+            if part:
+                anchors.append(Anchor(position, number))
+                position += len(part) + 1
+        self.block("\n".join(part for part in lines if part), line=line, lines=anchors)
 
     def extend(self, extract: Extract) -> None:
         """Adds another document's text with its headings and rows; its pages and lines mean nothing here."""

@@ -61,7 +61,8 @@ def extract_html(data: bytes | str, limits: ReadLimits) -> Extract:
 def parse_html(data: bytes | str) -> Any:
     """The root element; None where there is no element at all."""
     text = data if isinstance(data, str) else decode_html(data)
-    text = text.replace("\0", "�")
+    # HTML's own rule for line breaks; the parser counts lines by LF alone
+    text = text.replace("\0", "�").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         return None
     parser = etree.HTMLParser(
