@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 from cli.one_line import OneLine, one_line
 from indexer.chunking import sentence_spans
-from indexer.chunking.graphemes import is_inside_grapheme
+from retriever.graphemes import is_inside_grapheme
 
 LONGEST = 420
 """Columns of a snippet: about five lines."""

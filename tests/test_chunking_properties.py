@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.chunking import chunk_document
-from indexer.chunking.graphemes import is_inside_grapheme
 from indexer.chunking.measure import CHARACTERS_PER_TOKEN, Measure
 from retriever.config import ChunkingConfig
+from retriever.graphemes import is_inside_grapheme
 from retriever.types import Extract, Heading, Span
 
 _TOKEN = re.compile(r"[^\W_]{1,100}|[^\w\s\0]")  # some characters have no token

@@ -126,6 +126,27 @@ def test_no_answer_is_punctuation_alone() -> None:
     assert all(any(char.isalnum() for char in words) for words in found)
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens", "expected"),
+    [
+        ("The cafe\u0301 is open", ["The", "cafe", "is", "open"], "cafe\u0301"),
+        ("x cafe\u0301\u0323.", ["x", "cafe", "."], "cafe\u0301\u0323"),
+        ("\u091c\u0940 \u0939\u0948", ["\u091c", "\u0940", "\u0939"], "\u091c\u0940"),
+        ("a \U0001f469\u200d\U0001f680 b", ["a", "\U0001f680", "b"], "\U0001f469\u200d\U0001f680"),
+        ("ok \U0001f44d\U0001f3fd", ["ok", "\U0001f44d"], "\U0001f44d\U0001f3fd"),
+    ],
+)
+def test_an_answer_tears_no_character_apart(text: str, tokens: list[str], expected: str) -> None:
+    """Whatever tokens a tokenizer makes of it."""
+    offsets = [(text.index(token), text.index(token) + len(token)) for token in tokens]
+    values = np.full((2, len(tokens)), -9.0, dtype=np.float32)
+    values[:, 1] = -0.5
+    found = answers_in(text, SpanScores(offsets, values[0], values[1], -3.0, -3.0), 9)
+    assert text[found[0].start : found[0].end] == expected
+    places = sorted((span.start, span.end) for span in found)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(places)), "and none overlap"
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 99), st.integers(1, 14))
 def test_spans_hold_a_word(unspoken: list[bool], seed: int, longest: int) -> None:
     random = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ from indexer.chunking.abbreviations import (
     BEFORE_AN_ORDINAL,
     GERMAN_MONTHS,
 )
-from indexer.chunking.graphemes import is_inside_grapheme
+from retriever.graphemes import is_inside_grapheme
 from retriever.types import Span
 
 NEWLINE = r"(?>\r\n|\r|\n)"  # atomic: CR LF must not count as two

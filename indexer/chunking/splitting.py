@@ -7,11 +7,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from indexer.chunking.graphemes import is_inside_grapheme
 from indexer.chunking.measure import Measure
 from indexer.chunking.sections import Section
 from indexer.chunking.sentences import BLANK_LINE, NEWLINE, sentence_spans, trimmed
 from retriever.config import ChunkingConfig
+from retriever.graphemes import is_inside_grapheme
 from retriever.types import Span
 
 _BLANK_LINE = re.compile(BLANK_LINE)

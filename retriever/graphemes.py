@@ -35,6 +35,19 @@ def is_inside_grapheme(text: str, position: int, start: int = 0) -> bool:
     )
 
 
+def whole_graphemes(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span, widened at both ends as far as it takes to tear no character apart.
+
+    >>> whole_graphemes("cafe\u0301s", 0, 4)
+    (0, 5)
+    """
+    while is_inside_grapheme(text, start):
+        start -= 1
+    while is_inside_grapheme(text, end):
+        end += 1
+    return start, end
+
+
 def _is_hangul(character: str) -> bool:
     return "\u1100" <= character <= "\u11ff" or "\uac00" <= character <= "\ud7a3"
 
