@@ -93,6 +93,7 @@ class LexicalWriter:
         make_folder(folder)
         self._folder = folder
         self._index = _open(folder, language, create=True)
+        sync_folder(folder)
         self._schema = self._index.schema
         segments = SegmentCheck(folder)
         if not segments.check(segments.published()):  # nobody else writes to it

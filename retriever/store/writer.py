@@ -49,11 +49,7 @@ class IndexWriter:
         self._lock = lock
         self._db = connection
         self._manifest = read_manifest(connection)
-        try:
-            self._lexical = LexicalWriter(paths.lexical, self._manifest.language)
-        except IndexDamagedError:  # it is derived, so _recover() fills a new one
-            shutil.rmtree(paths.lexical)
-            self._lexical = LexicalWriter(paths.lexical, self._manifest.language)
+        self._lexical = _open_lexical(paths, self._manifest.language)
         self._obsolete: list[int] = []
         self._pending_deletes = False
         if recover:
@@ -84,8 +80,10 @@ class IndexWriter:
         try:
             connection = connect(paths.database, write=True)
             migrate(connection)
-            if settings is not None:
-                _initialise(connection, settings)
+            if settings is not None and not is_begun(connection):
+                _open_lexical(paths, settings.language).close()  # a manifest promises that there is one
+                with transaction(connection):
+                    write_manifest(connection, settings)
             return cls(paths, lock, connection, recover=recover)
         except BaseException:
             if connection is not None:
@@ -450,11 +448,13 @@ def has_index(root: Path) -> bool:
         connection.close()
 
 
-def _initialise(connection: sqlite3.Connection, settings: Manifest) -> None:
-    """Writes a new index's manifest; an index that has one keeps it."""
-    if connection.execute("SELECT 1 FROM manifest LIMIT 1").fetchone() is None:
-        with transaction(connection):
-            write_manifest(connection, settings)
+def _open_lexical(paths: IndexPaths, language: str) -> LexicalWriter:
+    """The words' index; a new one in the place of one that is damaged, since it is derived and is filled again."""
+    try:
+        return LexicalWriter(paths.lexical, language)
+    except IndexDamagedError:
+        shutil.rmtree(paths.lexical)
+        return LexicalWriter(paths.lexical, language)
 
 
 def _foreign(root: Path) -> Iterator[Path]:
