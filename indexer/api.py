@@ -178,7 +178,7 @@ class Indexer:
         """
         if self._encoder is None:
             manifest = self._writer.manifest
-            encoder = _load(manifest.encoder)
+            encoder = _load(manifest.encoder, fetch=False)
             manifest.check(fingerprint=encoder.fingerprint, dimension=encoder.dimension)
             self._encoder = encoder
         return self._encoder
@@ -370,9 +370,9 @@ class Indexer:
             tally.vanished = sum(self._writer.count_documents(path) for path in vanished)
 
 
-def _load(encoder: str | TextEncoder) -> TextEncoder:
+def _load(encoder: str | TextEncoder, *, fetch: bool = True) -> TextEncoder:
     if not isinstance(encoder, str):
         return encoder
     from retriever.encoder import TextEncoder as Encoder
 
-    return Encoder.load(encoder)
+    return Encoder.load(encoder, fetch=fetch)

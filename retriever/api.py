@@ -106,7 +106,7 @@ class Retriever:
             from retriever.encoder import TextEncoder
 
             manifest = self._reader.manifest
-            encoder = TextEncoder.load(manifest.encoder)
+            encoder = TextEncoder.load(manifest.encoder, fetch=False)
             manifest.check(fingerprint=encoder.fingerprint, dimension=encoder.dimension)
             self._encoder = encoder
         return self._encoder

@@ -17,7 +17,7 @@ from torch import nn
 from retriever.encoder.model import SpanEncoderConfig
 from retriever.encoder.packing import PACKED_ATTENTION, first_position, register_packed_attention
 from retriever.encoder.shipped import sha256, shipped_folder
-from retriever.errors import EncoderError
+from retriever.errors import EncoderError, IndexFormatError
 
 DEFAULT_ENCODER = "default"
 """sentence-transformers/all-MiniLM-L6-v2, as it comes with spanseek."""
@@ -51,8 +51,12 @@ class EncoderFiles:
     passage_prompt: str
 
 
-def find_encoder(name: str) -> EncoderFiles:
+def find_encoder(name: str, *, fetch: bool = True) -> EncoderFiles:
     """Finds and fingerprints an encoder's files, without loading them.
+
+    Args:
+        name: `default`, a folder, or a name on the hub.
+        fetch: Whether one that isn't in the hub's cache may be fetched: only where it is the user who named it.
 
     Raises:
         EncoderError: There is no such encoder, it isn't of the BERT family, or the default's files are damaged.
@@ -63,7 +67,7 @@ def find_encoder(name: str) -> EncoderFiles:
         folder = Path(name).resolve()
         name = str(folder)
     else:
-        folder = _hub_folder(name)
+        folder = _hub_folder(name, fetch=fetch)
     settings = _read_json(folder / "config.json")
     if not settings:
         raise EncoderError(f"no config.json in {folder}: an encoder is a folder in the Hugging Face layout")
@@ -101,6 +105,11 @@ def load_backbone(folder: Path, *, written_out: bool = False) -> nn.Module:
     quiet: Any = logging
     quiet.disable_progress_bar()
     quiet.set_verbosity_error()
+    settings = _read_json(folder / "config.json")
+    if _names_a_kernel(settings):
+        raise EncoderError(
+            f"the encoder in {folder} asks for code from the hub in its config.json; it isn't loaded"
+        )
     options: dict[str, Any] = {
         "trust_remote_code": False,
         "weights_only": True,
@@ -109,13 +118,17 @@ def load_backbone(folder: Path, *, written_out: bool = False) -> nn.Module:
         "dtype": "float32",
         "attn_implementation": "eager" if written_out else None,  # None: the best that the model has
     }
-    if "model_type" not in _read_json(folder / "config.json"):
+    if "model_type" not in settings:
         # Published before the field existed (SpanBERT is): a BERT.
         options["config"] = BertConfig.from_pretrained(str(folder))
     try:
         backbone: nn.Module = AutoModel.from_pretrained(str(folder), **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise EncoderError(f"the encoder in {folder} doesn't load: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # transformers, torch and safetensors raise anything on strange files
+        if type(error).__name__ == "UnpicklingError":
+            raise EncoderError(
+                f"the encoder in {folder} isn't loaded: its {_TORCH_WEIGHTS} is damaged, or holds code beside its weights"
+            ) from error
+        raise EncoderError(f"the encoder in {folder} doesn't load: {first_line(error)}") from error
     if not written_out and first_position(backbone.config) is not None:
         register_packed_attention()
         attending: Any = backbone
@@ -123,13 +136,30 @@ def load_backbone(folder: Path, *, written_out: bool = False) -> nn.Module:
     return backbone.eval()
 
 
-def _hub_folder(name: str) -> Path:
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's code says, in one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _names_a_kernel(settings: object) -> bool:
+    """Whether a `config.json` names attention code that transformers would fetch and run, as in `owner/kernel`."""
+    if isinstance(settings, list):
+        return any(map(_names_a_kernel, settings))
+    if not isinstance(settings, dict):
+        return False
+    return any(
+        ("attn_implementation" in key and "/" in str(value)) or _names_a_kernel(value)
+        for key, value in settings.items()
+    )
+
+
+def _hub_folder(name: str, *, fetch: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=_HUB_FILES))
-        if not any(folder.glob("*.safetensors")):
+        folder = Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not fetch))
+        if not any(folder.glob("*.safetensors")) and fetch:
             folder = Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, _TORCH_WEIGHTS]))
         return folder
     except HFValidationError as error:
@@ -137,6 +167,11 @@ def _hub_folder(name: str) -> Path:
             f"there is no encoder {name!r}: give a folder, or a name like owner/model"
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        if not fetch:
+            raise EncoderError(
+                f"the encoder {name!r} is neither a folder nor in the hub's cache; "
+                f"'spanseek index PATH --encoder {name}' fetches it"
+            ) from error
         raise EncoderError(
             f"the encoder {name!r} is neither a folder nor in the hub's cache, and can't be fetched: "
             "download it where there is a network and give its folder"
@@ -169,7 +204,10 @@ def _deciding_files(folder: Path) -> list[Path]:
 
 def _span_config(folder: Path, settings: dict[str, Any]) -> SpanEncoderConfig:
     if (folder / SPAN_CONFIG).is_file():
-        return SpanEncoderConfig.from_json((folder / SPAN_CONFIG).read_text(encoding="utf-8"))
+        try:
+            return SpanEncoderConfig.from_json((folder / SPAN_CONFIG).read_text(encoding="utf-8"))
+        except (ValueError, TypeError, IndexFormatError) as error:
+            raise EncoderError(f"{folder / SPAN_CONFIG} is damaged: {first_line(error)}") from error
     pooling = _read_json(folder / "1_Pooling" / "config.json")
     heads = settings.get("num_attention_heads", settings.get("n_heads", 1))
     return SpanEncoderConfig(

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from retriever.encoder.backbone import (
     SPAN_WEIGHTS,
     EncoderFiles,
     find_encoder,
+    first_line,
     load_backbone,
 )
 from retriever.encoder.model import SpanEncoder, SpanEncoderConfig, pool_packed
@@ -73,14 +75,25 @@ class TextEncoder:
 
     @classmethod
     def load(
-        cls, name: str = DEFAULT_ENCODER, *, precision: Precision = "auto", device: str | None = None
+        cls,
+        name: str = DEFAULT_ENCODER,
+        *,
+        precision: Precision = "auto",
+        device: str | None = None,
+        fetch: bool = True,
     ) -> TextEncoder:
         """Finds an encoder by name and loads it.
+
+        Args:
+            name: As in `find_encoder`.
+            precision: What to compute in.
+            device: Where; by default a GPU if there is one.
+            fetch: As in `find_encoder`.
 
         Raises:
             EncoderError: It can't be found or loaded.
         """
-        return cls(find_encoder(name), precision=precision, device=device)
+        return cls(find_encoder(name, fetch=fetch), precision=precision, device=device)
 
     @property
     def fingerprint(self) -> str:
@@ -179,13 +192,17 @@ def load_span_encoder(
         config: Another span layer than the files', to be trained.
         written_out: As in `load_backbone`.
     """
-    model = SpanEncoder(load_backbone(files.folder, written_out=written_out), config or files.config)
-    if config is not None:
-        return model.eval()
-    if (files.folder / SPAN_WEIGHTS).is_file():
-        saved = load_file(files.folder / SPAN_WEIGHTS)
-        model.local.load_state_dict(_below(saved, "local."))
-        model.projection.load_state_dict(_below(saved, "projection."))
+    backbone = load_backbone(files.folder, written_out=written_out)
+    try:
+        model = SpanEncoder(backbone, config or files.config)
+        if config is None and (files.folder / SPAN_WEIGHTS).is_file():
+            saved = load_file(files.folder / SPAN_WEIGHTS)
+            model.local.load_state_dict(_below(saved, "local."))
+            model.projection.load_state_dict(_below(saved, "projection."))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(
+            f"the span layer in {files.folder} doesn't fit or is damaged: {first_line(error)}"
+        ) from error
     return model.eval()
 
 

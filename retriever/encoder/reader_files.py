@@ -121,7 +121,7 @@ def load_reader_model(
             f"there is no span scorer at {name!r}: give a folder that 'spanseek train reader' wrote"
         )
     text, settings, saved = _read(folder, name)
-    files = find_encoder(settings.encoder)
+    files = find_encoder(settings.encoder, fetch=False)
     if files.fingerprint != settings.fingerprint:
         raise EncoderError(f"the span scorer at {name!r} was trained on another version of {files.name!r}")
     span, reading = _sizes(settings, name)

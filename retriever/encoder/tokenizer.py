@@ -54,13 +54,18 @@ class Tokenizer:
             EncoderError: There is none that can be used.
         """
         padding = _padding_id(folder)
-        if (folder / "tokenizer.json").is_file():
-            return cls(FastTokenizer.from_file(str(folder / "tokenizer.json")), padding)
-        if (folder / "vocab.txt").is_file():
-            vocabulary = folder / "vocab.txt"
-            lowercase = _lowercases(folder)
-            wordpiece = BertWordPieceTokenizer(str(vocabulary), lowercase=lowercase, strip_accents=lowercase)
-            return cls(FastTokenizer.from_str(wordpiece.to_str()), padding)
+        try:
+            if (folder / "tokenizer.json").is_file():
+                return cls(FastTokenizer.from_file(str(folder / "tokenizer.json")), padding)
+            if (folder / "vocab.txt").is_file():
+                vocabulary = folder / "vocab.txt"
+                lowercase = _lowercases(folder)
+                wordpiece = BertWordPieceTokenizer(
+                    str(vocabulary), lowercase=lowercase, strip_accents=lowercase
+                )
+                return cls(FastTokenizer.from_str(wordpiece.to_str()), padding)
+        except Exception as error:  # tokenizers raises no other
+            raise EncoderError(f"the tokenizer in {folder} is damaged: {error}".splitlines()[0]) from error
         return cls(_converted(folder), padding)
 
     def spans(self, text: str) -> list[tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalReader
 from retriever.store.manifest import Manifest, read_manifest
 from retriever.store.schema import connect
+from retriever.store.sources import file_sha256
 from retriever.store.vectors import Generation
 
 _UNIT_TOLERANCE = 0.01
@@ -167,13 +167,8 @@ def _compare_files(connection: sqlite3.Connection, paths: IndexPaths) -> tuple[l
     ):
         path = paths.actual_path(stored)
         try:
-            if path.stat().st_size != size or _sha256(path) != sha256:
+            if path.stat().st_size != size or file_sha256(path, size) != sha256:
                 stale.append(str(path))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: no path at all, such as one with a NUL
             missing.append(str(path))
     return missing, stale
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
