@@ -21,6 +21,10 @@ class IndexDamagedError(IndexFormatError):
     """A file of the index isn't what was written."""
 
 
+class IndexAccessError(SpanseekError):
+    """The index can't be read or written as things are: the disk is full, or permission is missing."""
+
+
 class IndexLockedError(SpanseekError):
     """Another process is writing to the index."""
 

@@ -17,7 +17,13 @@ from indexer import Indexer, InputDocument
 from retriever import Retriever
 from retriever.config import ChunkingConfig
 from retriever.encoder import TextEncoder
-from retriever.errors import IndexDamagedError, IndexFormatError, IndexLockedError, IndexNotFoundError
+from retriever.errors import (
+    IndexAccessError,
+    IndexDamagedError,
+    IndexFormatError,
+    IndexLockedError,
+    IndexNotFoundError,
+)
 from retriever.store import vectors
 from retriever.store.analysis import fold
 from retriever.store.layout import IndexPaths
@@ -243,11 +249,13 @@ def test_a_failed_commit_changes_nothing(
         indexer.add_documents(InputDocument(id_, text) for id_, text in sentences.items())
 
         def fail(*_: object) -> None:
-            raise sqlite3.OperationalError("database or disk is full")
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
 
         with monkeypatch.context() as patched:
             patched.setattr("retriever.store.writer.write_manifest", fail)
-            with pytest.raises(sqlite3.OperationalError):
+            with pytest.raises(IndexAccessError, match="make room and run this again"):
                 indexer.add_documents([InputDocument("cat", "a blue dog")])
         assert found(root, tiny_encoder, "cat mat")[0] == "cat"
         indexer.add_documents([InputDocument("dog", "a red dog in snow")])
@@ -314,7 +322,7 @@ def test_what_is_no_index_is_left_alone(tmp_path: Path, tiny_encoder: TextEncode
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "index.sqlite").write_bytes(b"this is no database at all" * 100)
-    with pytest.raises(IndexFormatError, match="can't be opened"):
+    with pytest.raises(IndexFormatError, match="file is not a database"):
         Retriever.open(broken)
 
 

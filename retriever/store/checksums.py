@@ -37,7 +37,10 @@ class ChunkRow(NamedTuple):
 
     def is_whole(self) -> bool:
         """Whether its checksum is right."""
-        return self.checksum == chunk_checksum(*self[:-1])
+        try:
+            return self.checksum == chunk_checksum(*self[:-1])
+        except (TypeError, ValueError):  # a vector that is NULL, a heading that isn't text
+            return False
 
 
 class DocumentRow(NamedTuple):
@@ -58,7 +61,10 @@ class DocumentRow(NamedTuple):
 
     def is_whole(self) -> bool:
         """Whether its checksum is right."""
-        return self.checksum == document_checksum(*self[:-1])
+        try:
+            return self.checksum == document_checksum(*self[:-1])
+        except (TypeError, ValueError, AttributeError):
+            return False
 
 
 def whole_chunks(rows: Iterable[Sequence[Any]]) -> list[ChunkRow]:

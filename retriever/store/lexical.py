@@ -8,8 +8,8 @@ SQLite doesn't know. BM25 is Robertson's with tantivy's constants, k1 = 1.2, b =
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tantivy import Document, FieldType, Index, Occur, Query, Schema, SchemaBuil
 
 from retriever.errors import IndexDamagedError
 from retriever.store.analysis import analyzer, fold
+from retriever.store.failures import tantivy_told, told
 from retriever.store.layout import make_folder, sync_folder
 from retriever.store.segments import META, SegmentCheck
 
@@ -60,25 +61,8 @@ def _schema() -> Schema:
     return builder.build()
 
 
-@contextmanager
-def whole(folder: Path) -> Iterator[None]:
-    """What tantivy raises where a file isn't what it expects becomes an IndexDamagedError; some of it are panics."""
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(error, ValueError) or type(error).__name__ == "PanicException":
-            raise IndexDamagedError(
-                f"the words' index in {folder} is damaged ({_first_line(error)}): run 'spanseek verify --repair'"
-            ) from error
-        raise
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _open(folder: Path, language: str, *, create: bool) -> Index:
-    with whole(folder):
+    with tantivy_told(folder.parent):
         if not create and not Index.exists(str(folder)):
             raise ValueError(f"{META} is missing")
         index = Index(_schema(), path=str(folder), reuse=True)
@@ -96,9 +80,11 @@ class LexicalWriter:
         sync_folder(folder)
         self._schema = self._index.schema
         segments = SegmentCheck(folder)
-        if not segments.check(segments.published()):  # nobody else writes to it
-            raise IndexDamagedError(f"a file is missing from {folder}: run 'spanseek verify --repair'")
-        self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+        with told(folder.parent):
+            if not segments.check(segments.published()):  # nobody else writes to it
+                raise IndexDamagedError(f"a file is missing from {folder}: run 'spanseek verify --repair'")
+        with self._told():
+            self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
 
     def add(self, chunk: int, document: int, text: str) -> None:
         """Adds a chunk's text."""
@@ -106,37 +92,44 @@ class LexicalWriter:
         entry.add_unsigned("chunk", chunk)
         entry.add_unsigned("document", document)
         entry.add_text("body", fold(text))
-        self._writer.add_document(entry)
+        with self._told():
+            self._writer.add_document(entry)
 
     def delete(self, chunks: Iterable[int]) -> None:
         """Deletes chunks; ids that aren't there are passed over."""
         ids = list(chunks)
         if ids:
             # Not delete_documents_by_term: it makes a signed term of any number, which no unsigned field holds.
-            self._writer.delete_documents_by_query(Query.term_set_query(self._schema, "chunk", ids))
+            with self._told():
+                self._writer.delete_documents_by_query(Query.term_set_query(self._schema, "chunk", ids))
 
     def delete_from(self, chunk: int) -> None:
         """Deletes every chunk with this id or a greater one."""
         query = Query.range_query(self._schema, "chunk", FieldType.Unsigned, chunk, 2**63)
-        self._writer.delete_documents_by_query(query)
+        with self._told():
+            self._writer.delete_documents_by_query(query)
 
     def delete_all(self) -> None:
         """Empties the index."""
-        self._writer.delete_all_documents()
+        with self._told():
+            self._writer.delete_all_documents()
 
     def commit(self) -> None:
         """Publishes everything since the last commit, atomically and for good."""
-        self._writer.commit()
+        with self._told():
+            self._writer.commit()
         # tantivy syncs its files, but not the name that it publishes them by.
         sync_folder(self._folder)
 
     def rollback(self) -> None:
         """Forgets everything since the last commit."""
-        self._writer.rollback()
+        with self._told():
+            self._writer.rollback()
 
     def held(self) -> Held:
         """What is there as of the last commit."""
-        self._index.reload()
+        with self._told():
+            self._index.reload()
         searcher = self._index.searcher()
         if not searcher.num_docs:
             return Held(0, 0)
@@ -145,8 +138,12 @@ class LexicalWriter:
 
     def close(self) -> None:
         """Waits for merges in the background, and ends the writer. What wasn't committed is dropped."""
-        self._writer.rollback()
-        self._writer.wait_merging_threads()
+        with self._told():
+            self._writer.rollback()
+            self._writer.wait_merging_threads()
+
+    def _told(self) -> AbstractContextManager[None]:
+        return tantivy_told(self._folder.parent)
 
 
 class LexicalReader:
@@ -175,12 +172,15 @@ class LexicalReader:
 
     def _load(self, load: Callable[[], None]) -> None:
         """Loads the newest state, all files of which have been checked."""
+        with told(self._folder.parent), tantivy_told(self._folder.parent):
+            self._load_whole(load)
+
+    def _load_whole(self, load: Callable[[], None]) -> None:
         before = b""
         while True:
             published = self._segments.published()
             if self._segments.check(published):
-                with whole(self._folder):
-                    load()
+                load()
                 if self._segments.published() == published:
                     return
             elif published == before:
@@ -193,7 +193,7 @@ class LexicalReader:
         """Ids of all chunks that are there; a damaged one is -1."""
         if not searcher.num_docs:
             return []
-        with whole(self._folder):
+        with tantivy_told(self._folder.parent):
             found: list[tuple[float, Any]] = searcher.search(
                 Query.all_query(), int(searcher.num_docs), count=False
             ).hits
@@ -230,7 +230,7 @@ class LexicalReader:
             query = Query.boolean_query(
                 [(Occur.Must, query), (Occur.Must, Query.const_score_query(wanted, 0.0))]
             )
-        with whole(self._folder):
+        with tantivy_told(self._folder.parent):
             found: list[tuple[float, Any]] = searcher.search(query, limit, count=False).hits
             chunks = searcher.fast_field_values("chunk", [address for _, address in found])
             ceiling = _ceiling(searcher, terms)

@@ -28,6 +28,7 @@ from retriever.store.checksums import (
     whole_chunks,
     whole_documents,
 )
+from retriever.store.failures import of_system, sqlite_told
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalHit, LexicalReader
 from retriever.store.manifest import Manifest, read_manifest
@@ -186,8 +187,7 @@ class IndexReader:
                 if not manifest.generation:
                     generation = None
                 elif old is None or old.manifest.generation != manifest.generation or generation is None:
-                    path = self.paths.generation(manifest.generation)
-                    generation = Generation(path, manifest.dimension, manifest.shards)
+                    generation = self._open_generation(manifest)
             except FileNotFoundError:
                 if self._latest_revision() == manifest.revision:
                     raise IndexDamagedError(
@@ -208,6 +208,15 @@ class IndexReader:
             self._state = State(manifest, generation, ids, matrix, tombstones, searcher)
             self.manifest = manifest
             return self._state
+
+    def _open_generation(self, manifest: Manifest) -> Generation:
+        path = self.paths.generation(manifest.generation)
+        try:
+            return Generation(path, manifest.dimension, manifest.shards)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise of_system(error, self.paths.root) from error
 
     def _latest_revision(self) -> int:
         """As committed by now, outside of any transaction of this thread."""
@@ -417,17 +426,14 @@ def _anchors(stored: str) -> tuple[Anchor, ...]:
 
 @contextmanager
 def read_transaction(connection: sqlite3.Connection, paths: IndexPaths) -> Iterator[None]:
-    """What is read in the body is of one state. Where SQLite can't make sense of it, IndexDamagedError is raised."""
-    try:
+    """What is read in the body is of one state."""
+    with sqlite_told(paths.root):
         connection.execute("BEGIN")
         try:
             yield
         finally:
-            connection.execute("ROLLBACK")
-    except sqlite3.ProgrammingError:  # closed while it was used
-        raise
-    except sqlite3.DatabaseError as error:
-        raise _damaged(paths, error) from error
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
 
 def _check_counts(connection: sqlite3.Connection, manifest: Manifest, lexical: int) -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 
 from sqlite_utils import Database, Migrations
 
-from retriever.errors import IndexDamagedError
 from retriever.store.checksums import (
     CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
@@ -29,6 +28,7 @@ from retriever.store.checksums import (
     document_checksum,
     manifest_checksum,
 )
+from retriever.store.failures import of_sqlite
 
 migrations = Migrations("spanseek")
 
@@ -130,16 +130,20 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
 
     Raises:
         IndexDamagedError: The file isn't a SQLite database.
+        IndexAccessError: It may not be read, or written.
     """
-    if write:
+    if write and not path.exists():
         path.touch(mode=0o600)  # what SQLite puts beside it gets the same permissions
-    connection = sqlite3.connect(
-        path if write else f"file:{_uri(path)}?mode=ro",
-        uri=not write,
-        isolation_level=None,
-        timeout=30,
-        check_same_thread=False,
-    )
+    try:
+        connection = sqlite3.connect(
+            path if write else f"file:{_uri(path)}?mode=ro",
+            uri=not write,
+            isolation_level=None,
+            timeout=30,
+            check_same_thread=False,
+        )
+    except sqlite3.Error as error:
+        raise of_sqlite(error, path.parent) from error
     try:
         if write:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -148,9 +152,9 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("SELECT count(*) FROM sqlite_schema")
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
         connection.close()
-        raise IndexDamagedError(f"{path} can't be opened as an index: {error}") from error
+        raise of_sqlite(error, path.parent) from error
     return connection
 
 
@@ -171,5 +175,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
         raise

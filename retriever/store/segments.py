@@ -16,6 +16,10 @@ from retriever.errors import IndexDamagedError
 
 _MAGIC = 1337
 _END = struct.Struct("<II")
+_COUNT = struct.Struct("<I")
+_LENGTHS = "fieldnorm"
+_KNOWN_VERSION = 7
+"""Of tantivy's format: what is known of its files beyond their ends holds for this one."""
 _PARTS = ("fast", "fieldnorm", "idx", "pos", "store", "term")
 _READ_AT_ONCE = 1 << 22
 META = "meta.json"
@@ -26,14 +30,15 @@ class SegmentCheck:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._whole: set[str] = set()
+        self._whole: set[tuple[str, int | None]] = set()
 
     def published(self) -> bytes:
-        """`meta.json` as it is now; another text means another state of the index."""
-        try:
-            return (self._folder / META).read_bytes()
-        except OSError as error:
-            raise _damaged(self._folder / META, error) from error
+        """`meta.json` as it is now; another text means another state of the index.
+
+        Raises:
+            OSError: It isn't there, or can't be read.
+        """
+        return (self._folder / META).read_bytes()
 
     def check(self, published: bytes) -> bool:
         """Checks all files that this text of `meta.json` names.
@@ -43,31 +48,39 @@ class SegmentCheck:
 
         Raises:
             IndexDamagedError: One of them isn't what tantivy wrote.
+            OSError: It can't be read.
         """
         try:
-            names = [name for segment in json.loads(published)["segments"] for name in _files(segment)]
+            named = {
+                file: rows for segment in json.loads(published)["segments"] for file, rows in _files(segment)
+            }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(self._folder / META, error) from error
-        for name in names:
-            if name not in self._whole:
+        for name, rows in named.items():
+            if (name, rows) not in self._whole:
                 try:
-                    _check_file(self._folder / name)
+                    held = _check_file(self._folder / name)
                 except FileNotFoundError:
                     return False
-                self._whole.add(name)
-        self._whole.intersection_update(names)
+                if rows is not None and held not in (rows, None):
+                    raise _damaged(self._folder / META, f"{name} holds {held} rows, not {rows}")
+                self._whole.add((name, rows))
+        self._whole.intersection_update(named.items())
         return True
 
 
-def _files(segment: dict[str, Any]) -> list[str]:
+def _files(segment: dict[str, Any]) -> list[tuple[str, int | None]]:
+    """A segment's files; with the one of lengths, how many rows it must have."""
     name = str(segment["segment_id"]).replace("-", "")
-    files = [f"{name}.{part}" for part in _PARTS]
+    rows = int(segment["max_doc"])
+    files = [(f"{name}.{part}", rows if part == _LENGTHS else None) for part in _PARTS]
     if segment["deletes"]:
-        files.append(f"{name}.{segment['deletes']['opstamp']}.del")
+        files.append((f"{name}.{segment['deletes']['opstamp']}.del", None))
     return files
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path) -> int | None:
+    """Checks a file; returns how many rows the one of lengths has, where its format is the one known here."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         try:
@@ -77,17 +90,23 @@ def _check_file(path: Path) -> None:
             if magic != _MAGIC or body < 0:
                 raise ValueError("its end is missing")
             file.seek(body)
-            expected = json.loads(file.read(length))["crc"]
+            end = json.loads(file.read(length))
+            expected, version = end["crc"], end["version"]["index_format_version"]
         except (ValueError, KeyError, TypeError, struct.error) as error:
             raise _damaged(path, error) from error
         file.seek(0)
-        checksum = 0
-        while body:
-            block = file.read(min(body, _READ_AT_ONCE))
+        checksum, left, block = 0, body, b""
+        while left:
+            block = file.read(min(left, _READ_AT_ONCE))
             checksum = zlib.crc32(block, checksum)
-            body -= len(block)
+            left -= len(block)
         if checksum != expected:
             raise _damaged(path, "its checksum is wrong")
+    if path.suffix != f".{_LENGTHS}" or version != _KNOWN_VERSION or len(block) < _COUNT.size:
+        return None
+    # A byte for each row of the one field that has lengths, then a table of fields, then that table's length.
+    (table,) = _COUNT.unpack(block[-_COUNT.size :])
+    return int(body - table - _COUNT.size)
 
 
 def _damaged(path: Path, reason: object) -> IndexDamagedError:

@@ -17,7 +17,13 @@ from types import TracebackType
 from typing import Self
 
 from retriever.context import lexical_text
-from retriever.errors import IndexDamagedError, IndexFormatError, IndexNotFoundError, IndexOutdatedError
+from retriever.errors import (
+    IndexAccessError,
+    IndexDamagedError,
+    IndexFormatError,
+    IndexNotFoundError,
+    IndexOutdatedError,
+)
 from retriever.store.checksums import (
     CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
@@ -29,6 +35,7 @@ from retriever.store.checksums import (
     whole_chunks,
     whole_documents,
 )
+from retriever.store.failures import told
 from retriever.store.generations import drop_old_generations, needs_generation, write_generation
 from retriever.store.layout import IndexPaths, make_folder
 from retriever.store.lexical import Held, LexicalWriter
@@ -50,6 +57,7 @@ class IndexWriter:
         self._db = connection
         self._manifest = read_manifest(connection)
         self._lexical = _open_lexical(paths, self._manifest.language)
+        self._broken = False
         self._obsolete: list[int] = []
         self._pending_deletes = False
         if recover:
@@ -67,6 +75,7 @@ class IndexWriter:
         Raises:
             IndexNotFoundError: There is none and no settings to make one with.
             IndexLockedError: Somebody else is writing to it.
+            IndexAccessError: The disk is full, or it may not be written to.
             IndexFormatError: It can't be used by this program.
         """
         paths = IndexPaths(root)
@@ -74,17 +83,19 @@ class IndexWriter:
             raise IndexNotFoundError(f"there is no index at {root}: make one with 'spanseek index PATH'")
         if root.exists() and not paths.database.exists() and (not root.is_dir() or any(_foreign(root))):
             raise IndexFormatError(f"{root} exists and is no index: name another place with --index")
-        make_folder(root)
-        lock = WriterLock(paths.lock)
+        with told(root):
+            make_folder(root)
+            lock = WriterLock(paths.lock)
         connection = None
         try:
-            connection = connect(paths.database, write=True)
-            migrate(connection)
-            if settings is not None and not is_begun(connection):
-                _open_lexical(paths, settings.language).close()  # a manifest promises that there is one
-                with transaction(connection):
-                    write_manifest(connection, settings)
-            return cls(paths, lock, connection, recover=recover)
+            with told(root):
+                connection = connect(paths.database, write=True)
+                migrate(connection)
+                if settings is not None and not is_begun(connection):
+                    _open_lexical(paths, settings.language).close()  # a manifest promises that there is one
+                    with transaction(connection):
+                        write_manifest(connection, settings)
+                return cls(paths, lock, connection, recover=recover)
         except BaseException:
             if connection is not None:
                 connection.close()
@@ -116,9 +127,11 @@ class IndexWriter:
     def close(self) -> None:
         """Finishes what is pending and lets the next writer in."""
         try:
-            self._flush_deletes()
-            self._lexical.close()
-            self._db.execute("PRAGMA optimize")
+            if not self._broken:
+                with told(self.paths.root):
+                    self._flush_deletes()
+                    self._lexical.close()
+                    self._db.execute("PRAGMA optimize")
         finally:
             self._db.close()
             self._lock.release()
@@ -236,8 +249,9 @@ class IndexWriter:
         """Builds the next generation if enough came or went since the current one; says whether it did."""
         if not force and not needs_generation(self._db, self._manifest):
             return False
-        self._flush_deletes()
-        generation = write_generation(self._db, self.paths, self._manifest)
+        with told(self.paths.root):
+            self._flush_deletes()
+            generation = write_generation(self._db, self.paths, self._manifest)
         with self._commit():
             self._db.execute("DELETE FROM tombstones")
             self._manifest = generation
@@ -265,10 +279,11 @@ class IndexWriter:
 
     def compact(self) -> None:
         """Rebuilds what is derived, and gives the space of what was deleted back to the file system."""
-        self._rebuild_lexical()
-        self.merge(force=True)
-        self._db.execute("VACUUM")
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with told(self.paths.root):
+            self._rebuild_lexical()
+            self.merge(force=True)
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # How
 
@@ -364,8 +379,10 @@ class IndexWriter:
     def _commit(self) -> Iterator[None]:
         """One commit: what the body did to SQLite and tantivy, and a new revision; or, if it raises, nothing."""
         before = self._manifest
+        if self._broken:
+            raise IndexAccessError(f"the index at {self.paths.root} couldn't be written to: open it again")
         try:
-            with transaction(self._db):
+            with told(self.paths.root), transaction(self._db):
                 yield
                 documents, chunks = self._db.execute(
                     "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
@@ -378,15 +395,21 @@ class IndexWriter:
         except BaseException:
             self._manifest = before
             self._obsolete = []
-            self._lexical.rollback()
-            # What tantivy had committed by then carries ids that SQLite will give again.
-            self._lexical.delete_from(self._next("chunks"))
-            self._pending_deletes = True
+            self._take_back()
             raise
         # From here on nobody can ask for these; the next commit carries it out.
         self._lexical.delete(self._obsolete)
         self._pending_deletes |= bool(self._obsolete)
         self._obsolete = []
+
+    def _take_back(self) -> None:
+        """Takes out of tantivy what SQLite didn't commit: it carries ids that SQLite will give again."""
+        try:
+            self._lexical.rollback()
+            self._lexical.delete_from(self._next("chunks"))
+            self._pending_deletes = True
+        except (IndexAccessError, IndexDamagedError):  # then the next writer does, when it opens
+            self._broken = True
 
     def _flush_deletes(self) -> None:
         if self._pending_deletes:
