@@ -27,7 +27,7 @@ from pathlib import Path
 
 import breaking
 from breaking import Area, Fault, in_child
-from library import IDLE, Scenario, Step, index_files, problems, scenarios
+from library import IDLE, Scenario, Step, index_files, make_outdated, problems, scenarios
 
 _IMPORTANT = ("fsync", "fdatasync", "rename", "unlink", "unlinkat", "rmdir", "mkdir", "create", "ftruncate64")
 _LOSSES = {"all": (0.0, 0.0), "names": (1.0, 0.0), "part": (0.5, 0.5)}
@@ -61,6 +61,8 @@ class Torture:
         step = index_files(scenario.before)
         outcome = in_child(lambda: step.act(folder, self.encoder))
         assert not outcome.error, outcome.error
+        if scenario.outdated:
+            make_outdated(folder)
         return folder
 
     def area(self, base: Path | None) -> Area:

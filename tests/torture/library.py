@@ -49,11 +49,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Steps from a state; a kill comes somewhere within them."""
+    """Steps from a state, of an index of this format version or of the one before; a kill comes somewhere in them."""
 
     name: str
     before: Texts | None
     steps: tuple[Step, ...]
+    outdated: bool = False
 
     def states(self) -> list[Texts]:
         """The documents before the first step, and after each."""
@@ -124,6 +125,29 @@ def compact_index(before: Texts) -> Step:
     return Step(act, before)
 
 
+def upgrade_index(before: Texts) -> Step:
+    """The user searches, with a newer spanseek than the one that made the index."""
+
+    def act(area: Path, encoder: TextEncoder) -> None:
+        from retriever import Retriever
+
+        Retriever.open(area / "index", encoder=encoder).close()
+
+    return Step(act, before)
+
+
+def make_outdated(area: Path) -> None:
+    """Makes of an index one of format version 1: it had no checksums."""
+    connection = sqlite3.connect(area / "index" / "index.sqlite")
+    connection.executescript(
+        "ALTER TABLE documents DROP COLUMN checksum; ALTER TABLE chunks DROP COLUMN checksum;"
+        "DELETE FROM manifest WHERE key IN ('checksum', 'shards', 'documents', 'chunks');"
+        "UPDATE manifest SET value = '1' WHERE key = 'format_version';"
+        "DELETE FROM _sqlite_migrations WHERE name = 'm002_checksums';"
+    )
+    connection.close()
+
+
 def _open_and_close(area: Path, encoder: TextEncoder) -> None:
     with open_index(area, encoder):
         pass
@@ -148,6 +172,7 @@ def scenarios() -> list[Scenario]:
                 remove_files(_without(many, 1, 2), [f"d00{i}.md" for i in range(5, 10)], "d00[5-9].md"),
             ),
         ),
+        Scenario("migrate", many, (upgrade_index(many),), outdated=True),
         Scenario(
             "compact", many, (remove_files(many, ["d003.md"], "d003.md"), compact_index(_without(many, 3)))
         ),
@@ -168,8 +193,8 @@ def problems(area: Path, encoder: TextEncoder, states: list[Texts], done: int) -
     now, then = states[done], states[min(done + 1, len(states) - 1)]
     if not has_index(area / "index"):
         return ["the index is gone"] if now else []
-    found: list[str] = [f"verify: {line}" for line in verify(area / "index").damage]
     with Retriever.open(area / "index", encoder=encoder) as retriever:
+        found = [f"verify: {line}" for line in verify(area / "index").damage]
         texts = _texts(area)
         for name in sorted({name for state in states for name in state}):
             text = texts.get(f"docs/{name}")
