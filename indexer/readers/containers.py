@@ -54,7 +54,19 @@ def read_member(archive: zipfile.ZipFile, name: str, limits: ReadLimits) -> byte
 
 
 def parse_xml(source: bytes | IO[bytes]) -> Any:
-    """The root element. Entities of the document itself stay unexpanded, nothing else is ever loaded."""
+    """The root element. Entities of the document itself stay unexpanded, nothing else is ever loaded.
+
+    Raises:
+        UnreadableError: It isn't XML, or can't be read to its end.
+    """
+    root, problem = parse_xml_part(source if isinstance(source, bytes) else source.read())
+    if problem:
+        raise UnreadableError(problem)
+    return root
+
+
+def parse_xml_part(content: bytes) -> tuple[Any, str]:
+    """The same, and why what was parsed isn't all of it, if it isn't."""
     parser = etree.XMLParser(
         resolve_entities=False,
         load_dtd=False,
@@ -65,12 +77,24 @@ def parse_xml(source: bytes | IO[bytes]) -> Any:
         remove_pis=True,
         recover=True,
     )
-    content = source if isinstance(source, bytes) else source.read()
     _check_entities(content)
     root = etree.fromstring(content, parser)
+    problem = stopped_early(parser) or ""
     if root is None:
-        raise UnreadableError("damaged: it isn't XML")
-    return root
+        raise UnreadableError(problem or "damaged: it isn't XML")
+    return root, problem
+
+
+def stopped_early(parser: Any) -> str | None:
+    """Why a parser that mends errors didn't go on to the end of what it was given, if it didn't."""
+    for entry in parser.error_log:
+        if "amplification" in entry.message or entry.type_name == "ERR_ENTITY_LOOP":
+            return "entities that expand without end (an XML bomb?)"
+        if entry.type_name == "ERR_RESOURCE_LIMIT" or "Excessive depth" in entry.message:
+            return "its elements are nested too deep, or one is too large, to be read to the end"
+        if entry.type_name == "ERR_DOCUMENT_END":
+            return "damaged: it goes on after its last element, and that isn't read"
+    return None
 
 
 def local_name(element: Any) -> str:

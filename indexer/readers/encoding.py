@@ -18,6 +18,9 @@ _BOMS = (  # UTF-32's starts with UTF-16's
 # Text has tabs, line breaks, form feeds; logs have escapes and backspaces. These it has not.
 _CONTROLS = bytes([*range(0x08), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 _MOST_CONTROLS = 0.02
+_NO_ENCODINGS = frozenset(
+    ("idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape")
+)
 _MOST_REPLACED = 0.05
 
 
@@ -39,6 +42,19 @@ def decode(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return _checked(_decode_legacy(data))
+
+
+def text_codec(name: str) -> str:
+    """Python's name of an encoding of text that a file declares.
+
+    Raises:
+        LookupError: There is none, or it is one of Python's own (`unicode_escape`, `punycode`, `zlib`), which no file
+            is written in: a file that names one doesn't mean its letters, or is out to keep the reader busy.
+    """
+    info = codecs.lookup(name)
+    if not getattr(info, "_is_text_encoding", True) or info.name in _NO_ENCODINGS:
+        raise LookupError(name)
+    return info.name
 
 
 def bom_encoding(head: bytes) -> str | None:

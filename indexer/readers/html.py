@@ -11,8 +11,9 @@ from lxml import etree
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
-from indexer.readers.containers import read_limited
-from indexer.readers.html_blocks import BlockWriter
+from indexer.readers.containers import read_limited, stopped_early
+from indexer.readers.encoding import text_codec
+from indexer.readers.html_blocks import BLOCKS, BlockWriter
 from indexer.readers.html_boilerplate import Filter, Strictness
 from retriever.errors import UnreadableError
 from retriever.types import Extract
@@ -20,6 +21,8 @@ from retriever.types import Extract
 _KEPT_AT_LEAST = 0.25
 _MAIN_AT_LEAST = 0.5
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_TAG = re.compile(r"<(/?)([a-z][^\s/<>]*)[^<>]*>", re.IGNORECASE)
+_HOLDING_NO_MARKUP = frozenset({"title", "script", "style", "head", "html", "body", "br"})
 _CHARSET = re.compile(
     rb"""<(?:meta|\?xml)[^>]{0,300}?(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
@@ -65,15 +68,34 @@ def parse_html(data: bytes | str) -> Any:
     text = text.replace("\0", "�").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         return None
+    root, is_whole = _parsed(text)
+    return root if is_whole else _parsed(_flat(text))[0]
+
+
+def _parsed(text: str) -> tuple[Any, bool]:
+    """The root element, and whether the parser went on to the end: tags may be too deep in each other for it."""
     parser = etree.HTMLParser(
         encoding="utf-8", huge_tree=True, no_network=True, remove_comments=True, remove_pis=True
     )
     try:
-        return etree.fromstring(text.encode("utf-8", "replace"), parser)
+        root = etree.fromstring(text.encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError as error:
         if "empty" in str(error).lower():
-            return None
+            return None, True
         raise UnreadableError("damaged: it isn't HTML") from error
+    return root, stopped_early(parser) is None
+
+
+def _flat(text: str) -> str:
+    """The page without all that can be nested: its structure is lost, its words and lines are not."""
+
+    def replaced(tag: re.Match[str]) -> str:
+        name = tag[2].lower()
+        if name in _HOLDING_NO_MARKUP:
+            return tag[0]
+        return ("<p>" if name in BLOCKS else "") + "\n" * tag[0].count("\n")
+
+    return _TAG.sub(replaced, text)
 
 
 def decode_html(data: bytes) -> str:
@@ -87,7 +109,7 @@ def decode_html(data: bytes) -> str:
         try:
             # what calls itself Latin-1 on the web is Windows-1252; a page that can be searched for its own
             # declaration as ASCII bytes isn't UTF-16, whatever it says
-            codec = codecs.lookup(name).name
+            codec = text_codec(name)
             codec = {"iso8859-1": "cp1252", "ascii": "cp1252", "utf-16": "utf-8", "utf-16-le": "utf-8"}.get(
                 codec, codec
             )

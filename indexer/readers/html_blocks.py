@@ -13,7 +13,7 @@ from indexer.readers.source_lines import SourceText
 from indexer.readers.tables import table_lines
 from retriever.types import Anchor
 
-_BLOCKS = frozenset(
+BLOCKS = frozenset(
     "html body main article section div p ul ol li dl dt dd blockquote pre table thead tbody tfoot tr td th caption "
     "figure figcaption header footer nav aside address form fieldset legend details summary hr center h1 h2 h3 h4 h5 "
     "h6 hgroup dir menu title button".split()
@@ -63,7 +63,7 @@ class BlockWriter:
             else:
                 if element is skipped:
                     skipped = None
-                elif tag in _BLOCKS:
+                elif tag in BLOCKS:
                     self._end(tag)
                 if element is not root and element.tail:
                     self._buffer.add(element.tail, self._read(element.tail))
@@ -90,7 +90,7 @@ class BlockWriter:
                 self._read(inner.tail or "")
 
     def _start(self, element: Any, tag: str) -> None:
-        if tag in _BLOCKS:
+        if tag in BLOCKS:
             self._flush()
             if tag in _LISTS:
                 self._lists += 1
@@ -200,7 +200,7 @@ class BlockWriter:
                 if begins is None and blocks:
                     begins = blocks[0][1][0].number
                 across, down = _span(cell, "colspan"), _span(cell, "rowspan")
-                for offset in range(min(across, _COLUMNS - len(row))):
+                for offset in range(min(across, max(_COLUMNS - len(row), 1))):
                     repeated = text if offset == 0 or is_header else ""
                     if down > 1:
                         below[len(row)] = (down - 1, repeated)
@@ -238,7 +238,7 @@ class BlockWriter:
             if inner is element:
                 continue
             if event == "end":
-                if inner.tag in _BLOCKS:
+                if inner.tag in BLOCKS:
                     parts.append((" ", self._here))
                 parts.append((inner.tail or "", self._read(inner.tail or "")))
                 continue
@@ -247,7 +247,7 @@ class BlockWriter:
                 self._pass(inner)
                 walk.skip_subtree()
             else:
-                if inner.tag in _BLOCKS:
+                if inner.tag in BLOCKS:
                     parts.append((" ", self._here))
                 elif inner.tag == "br":
                     parts.append(("\n", self._here))

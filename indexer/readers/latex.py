@@ -20,7 +20,8 @@ _MARKUP = re.compile(r"\\[A-Za-z@]+\*?\s?|[{}$]")
 _BEFORE = re.compile(
     r"(?:\s|\\(?:label|vspace\*?)\s*\{[^{}]*\}|\\(?:centering|bf|bfseries|Large|LARGE|huge|large)\b)+"
 )
-_AFTER = re.compile(r"(?:\s|\\label\s*\{[^{}]*\})+$")
+_LABEL = re.compile(r"\\label\s*\{[^{}]*\}")
+_BRACE = re.compile(r"(?<!\\)[{}]")
 
 
 class LatexReader:
@@ -59,8 +60,10 @@ def _commands(text: str) -> Iterator[tuple[str, int, int]]:
     visible = "".join(_shown(text, " "))
     has_title = False
     position = 0
-    for match in _COMMAND.finditer(visible):
-        end = _closing(visible, match.end()) if match.start() >= position else None
+    matches = list(_COMMAND.finditer(visible))
+    closing = _closing(visible, {match.end() - 1 for match in matches})
+    for match in matches:
+        end = closing.get(match.end() - 1) if match.start() >= position else None
         if end is None:
             continue
         start, stop = _trimmed(visible, match.end(), end)
@@ -90,19 +93,28 @@ def _shown(text: str, sign: str) -> Iterator[str]:
     yield text[position:]
 
 
-def _closing(text: str, start: int) -> int | None:
-    """Where the brace that is open at `start` is closed, if that is near."""
-    depth = 1
-    for position in range(start, min(start + _LONGEST, len(text))):
-        if text[position] in "{}" and text[position - 1] != "\\":
-            depth += 1 if text[position] == "{" else -1
-            if not depth:
-                return position
-    return None
+def _closing(text: str, asked: set[int]) -> dict[int, int]:
+    """Where the braces that stand at these places are closed, of those for which that is near."""
+    found: dict[int, int] = {}
+    open_: list[int] = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            open_.append(brace.start())
+        elif open_:
+            start = open_.pop()
+            if start in asked and brace.start() - start <= _LONGEST:
+                found[start] = brace.start()
+    return found
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     """The argument without the spaces, labels and type sizes around its words."""
     leading = _BEFORE.match(text, start, end)
     start = leading.end() if leading else start
-    return start, start + len(_AFTER.sub("", text[start:end]))
+    shown = text[start:end].rstrip()
+    while shown.endswith("}"):
+        label = _LABEL.fullmatch(shown, max(shown.rfind("\\label"), 0))
+        if label is None:
+            break
+        shown = shown[: label.start()].rstrip()
+    return start, start + len(shown)

@@ -43,17 +43,17 @@ class SourceText:
     def blocks(self) -> list[tuple[str, list[Anchor]]]:
         """The paragraphs, clean, that empty lines part; each with the places in it where a line of the file begins."""
         found: list[tuple[str, list[Anchor]]] = []
-        text, anchors = "", list[Anchor]()
-        for line in self._broken():
-            words, places = _joined(line)
+        lines, anchors, length = list[str](), list[Anchor](), 0
+        for parts in [*self._broken(), []]:
+            words, places = _joined(parts)
             if words:
-                offset = len(text) + 1 if text else 0
-                text = f"{text}\n{words}" if text else words
-                anchors += [Anchor(offset + anchor.start, anchor.number) for anchor in places]
-            elif text:
-                found.append((text, anchors))
-                text, anchors = "", []
-        return [*found, (text, anchors)] if text else found
+                anchors += [Anchor(length + anchor.start, anchor.number) for anchor in places]
+                lines.append(words)
+                length += len(words) + 1
+            elif lines:
+                found.append(("\n".join(lines), anchors))
+                lines, anchors, length = [], [], 0
+        return found
 
     def _broken(self) -> list[list[tuple[str, int]]]:
         """The parts of each line of what is read."""

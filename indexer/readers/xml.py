@@ -10,7 +10,7 @@ from lxml import etree
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
-from indexer.readers.containers import parse_xml, read_limited
+from indexer.readers.containers import parse_xml_part, read_limited
 from indexer.readers.html import extract_html
 from indexer.readers.tables import table_lines
 from retriever.errors import UnreadableError
@@ -58,14 +58,15 @@ class XmlReader:
     """Reads `.xml` by what its elements look like, whatever its schema."""
 
     def read(self, file: SourceFile, limits: ReadLimits) -> Iterator[Extract]:
-        """Yields the document."""
-        root = parse_xml(read_limited(file, limits))
+        """Yields the document; one that breaks off, with what can be read of it, before it is reported."""
+        root, problem = parse_xml_part(read_limited(file, limits))
         writer = _Writer(limits)
         writer.write(root)
-        if not writer.composer.length:
-            raise UnreadableError("no text in it")
-        language = root.get("{http://www.w3.org/XML/1998/namespace}lang") or root.get("lang") or ""
-        yield writer.composer.extract("xml", title=writer.title, language=language)
+        if writer.composer.length:
+            language = root.get("{http://www.w3.org/XML/1998/namespace}lang") or root.get("lang") or ""
+            yield writer.composer.extract("xml", title=writer.title, language=language)
+        if problem or not writer.composer.length:
+            raise UnreadableError(problem or "no text in it")
 
 
 class _Writer:
@@ -83,10 +84,12 @@ class _Writer:
     def write(self, root: Any) -> None:
         """Writes the text of `root` and all in it."""
         walk = etree.iterwalk(root, events=("start", "end"))
+        without_rows = None
         for event, element in walk:
             tag = _name(element)
             if event == "end":
                 self._end(tag)
+                without_rows = None if element is without_rows else without_rows
                 if element is not root and element.tail:
                     self._buffer.append(element.tail)
             elif (tag == "" and not isinstance(element, etree._Entity)) or tag in _SKIPPED:
@@ -95,10 +98,13 @@ class _Writer:
                 self._flush()
                 self._heading(element, tag)
                 walk.skip_subtree()
-            elif tag in {"table", "tgroup"} and self._table(element):
+            elif tag in {"table", "tgroup"} and without_rows is None and self._table(element):
                 walk.skip_subtree()
             else:
+                if tag in {"table", "tgroup"} and without_rows is None:
+                    without_rows = element  # nor has any table in it rows
                 self._start(element, tag)
+        self._flush()
 
     def _start(self, element: Any, tag: str) -> None:
         if tag in _SECTIONS:
