@@ -40,7 +40,9 @@ def notice(message: str) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    line = json.dumps(value, ensure_ascii=False)
+    # a path may hold bytes that are no text; escaped like this, JSON has a form for them
+    sys.stdout.write(line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
     sys.stdout.flush()
 
 

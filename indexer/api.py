@@ -21,6 +21,7 @@ from indexer.readers.process import ReadingProcess
 from indexer.report import IndexReport, Progress, Skipped, Tally
 from retriever.config import ChunkingConfig
 from retriever.errors import SpanseekError, UnreadableError
+from retriever.storable import is_storable, storable_text
 from retriever.store.manifest import Manifest
 from retriever.store.records import FileRecord, PreparedDocument
 from retriever.store.sources import is_same
@@ -237,6 +238,10 @@ class Indexer:
         for count, document in enumerate(documents, start=1):
             if not document.text.strip():
                 tally.skipped.append(Skipped(document.id, "no text in it"))
+                continue
+            if not is_storable(document.id):
+                reason = "its id has a NUL or half a surrogate pair in it"
+                tally.skipped.append(Skipped(storable_text(document.id), reason))
                 continue
             extract = Extract(document.text, "text", title=document.title, metadata=document.metadata)
             self._add_extract(document.id, None, extract, batch, tally)

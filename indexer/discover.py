@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+from retriever.storable import is_storable
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -87,6 +89,8 @@ def _walk(folder: Path, selection: Selection, ignore: Path) -> Iterator[Found]:
 
 
 def _check(path: Path) -> Found:
+    if not is_storable(str(path)):
+        return Found(path, "its name isn't UTF-8: rename it to index it")
     try:
         size = path.stat().st_size
     except FileNotFoundError:

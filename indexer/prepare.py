@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from indexer.chunking import chunk_document
 from retriever.config import ChunkingConfig
 from retriever.context import context_line
+from retriever.storable import storable_text, storable_value
 from retriever.types import Chunk, Extract, Passage
-
-# What UTF-8 or SQLite's text functions can't hold. Replaced one for one, so that offsets stay as they are.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +34,12 @@ class CutDocument:
 
 
 def storable(extract: Extract) -> Extract:
-    """The same with every NUL and lone surrogate in text and title replaced by U+FFFD."""
-    if not _UNSTORABLE.search(extract.text) and not _UNSTORABLE.search(extract.title):
-        return extract
+    """The same with every NUL and lone surrogate in text, title and metadata replaced by U+FFFD."""
     return replace(
         extract,
-        text=_UNSTORABLE.sub("\ufffd", extract.text),
-        title=_UNSTORABLE.sub("\ufffd", extract.title),
+        text=storable_text(extract.text),
+        title=storable_text(extract.title),
+        metadata={storable_text(name): storable_value(value) for name, value in extract.metadata.items()},
     )
 
 

@@ -17,6 +17,7 @@ from retriever.errors import IndexOutdatedError, SpanseekError
 from retriever.filters import Filter
 from retriever.rerank import UNFITTED, ConfidenceModel, Evidence, gather, likeliest, reorder
 from retriever.search import Candidate, candidates, present
+from retriever.storable import storable_text
 from retriever.store.reader import IndexReader, Snapshot
 from retriever.types import Answer, Document, Hit, IndexStatus, Passage, Response
 
@@ -176,6 +177,7 @@ class Retriever:
         config = self._config
         if per_document is not None:
             config = replace(config, per_document=per_document)
+        questions = [storable_text(question) for question in questions]
         vectors = self.encoder.encode_questions(questions)
         with self._reader.snapshot() as snapshot:
             for question, vector in zip(questions, vectors, strict=True):
@@ -270,7 +272,7 @@ class Retriever:
         passages = [Passage(hit.text, context_line(hit.title, hit.headings)) for hit in hits]
         shades = []
         for passage, scores in zip(
-            passages, self.scorer.score([question] * len(hits), passages), strict=True
+            passages, self.scorer.score([storable_text(question)] * len(hits), passages), strict=True
         ):
             shade = coverage(scores, cuts=cuts(passage.text, scores.offsets))
             shades.append([(*place, float(p)) for place, p in zip(scores.offsets, shade, strict=True)])
@@ -286,6 +288,7 @@ class Retriever:
         if k < 1:
             raise SpanseekError(f"k must be at least 1, not {k}")
         filters = [Filter.parse(item) if isinstance(item, str) else item for item in where]
+        question = storable_text(question)  # else neither side could read it
         vector = self.encoder.encode_questions([question])[0]
         with self._reader.snapshot() as snapshot:
             yield snapshot, candidates(snapshot, question, vector, k, self._config, filters)
@@ -297,7 +300,7 @@ class Retriever:
             KeyError: There is none with this id.
         """
         with self._reader.snapshot() as snapshot:
-            document = snapshot.document(document_id)
+            document = snapshot.document(storable_text(document_id))
         if document is None:
             raise KeyError(document_id)
         return document

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retriever.errors import FilterError
+from retriever.storable import storable_text
 
 _EXPRESSION = re.compile(r"\s*(?P<key>[^=<>!]+?)\s*(?P<op>!=|<=|>=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
 _OWN = {
@@ -57,7 +58,10 @@ Condition = tuple[str, list[object]]
 
 def compile_filters(filters: Sequence[Filter]) -> Condition:
     """All filters as one SQL condition over `documents d LEFT JOIN files f`."""
-    compiled = [_compile(filter_) for filter_ in filters]
+    compiled = [
+        _compile(Filter(storable_text(filter_.key), filter_.op, storable_text(filter_.value)))
+        for filter_ in filters
+    ]
     return (
         " AND ".join(f"({sql})" for sql, _ in compiled) or "1",
         [value for _, values in compiled for value in values],

@@ -25,6 +25,7 @@ from retriever.encoder.spans import ScoredSpan
 from retriever.encoder.structure import answers_in
 from retriever.errors import EncoderError, IndexFormatError
 from retriever.search import Candidate
+from retriever.storable import storable_text
 from retriever.store.reader import Place, Snapshot, StoredPassage
 from retriever.types import Answer, AnswerScores, Passage, TextSpan, number_at
 
@@ -223,7 +224,7 @@ def gather(
     """Reads the first `config.depth` candidates; gives their best spans, in the order of the candidates."""
     read = ranked[: config.depth]
     passages = snapshot.passages([Place(c.chunks[0], c.start, c.end) for c in read])
-    scored = scorer.score([question] * len(read), [readable(passage) for passage in passages])
+    scored = scorer.score([storable_text(question)] * len(read), [readable(passage) for passage in passages])
     found = []
     for candidate, passage, scores in zip(read, passages, scored, strict=True):
         for span in answers_in(passage.text, scores, config.spans):
