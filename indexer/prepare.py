@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from indexer.chunking import chunk_document
 from retriever.config import ChunkingConfig
 from retriever.context import context_line
 from retriever.storable import storable_text, storable_value
-from retriever.types import Chunk, Extract, Passage
+from retriever.types import Chunk, Extract, Metadata, Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def storable(extract: Extract) -> Extract:
         extract,
         text=storable_text(extract.text),
         title=storable_text(extract.title),
-        metadata={storable_text(name): storable_value(value) for name, value in extract.metadata.items()},
+        metadata=cast(Metadata, storable_value(dict(extract.metadata))),
     )
 
 
