@@ -136,7 +136,7 @@ def test_xlsx_with_a_cell_far_away(tmp_path: Path) -> None:
     sheet["A1"], sheet["A1048576"], sheet["XFD2"] = "near", "far", "wide"
     path = tmp_path / "file.xlsx"
     workbook.save(path)
-    assert read(XlsxReader(), path).text == "near\n\nwide"
+    assert read(XlsxReader(), path).text == "near\n\nwide\n\nfar"
 
 
 def test_xlsx_characters(tmp_path: Path) -> None:

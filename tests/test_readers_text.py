@@ -167,7 +167,10 @@ def test_jsonl_keys_titles_and_bad_lines(tmp_path: Path) -> None:
             documents.append(document)  # noqa: PERF402 - what came before the error counts
     except UnreadableError as error:
         reason = str(error)
-    assert reason == "line 4 isn't a JSON object with a 'text' (3 such lines skipped)"
+    assert reason == (
+        "line 4 isn't a JSON object with a 'text' (2 such lines skipped); "
+        "line 7 is nested deeper than 100 (1 such line skipped)"
+    )
     assert [document.key for document in documents] == ["a", "7", "5", "a~2"]
     assert [document.lines for document in documents] == [(Anchor(0, line),) for line in (1, 3, 5, 6)]
     assert documents[3].text == "lone \ufffd, nul \ufffd"

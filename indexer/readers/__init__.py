@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from indexer.readers.base import Reader, ReadLimits, SourceFile
 from indexer.readers.detect import FORMATS, PLAIN, detect, format_of
@@ -129,10 +129,21 @@ def _checked(extract: Extract, limits: ReadLimits) -> Extract:
         raise UnreadableError("no text in it")
     if len(extract.text) > limits.characters:
         raise UnreadableError(f"more than {limits.characters:,} characters of text")
-    if _UNSTORABLE.search(extract.text) or _UNSTORABLE.search(extract.title):
-        text, title = (_UNSTORABLE.sub("\ufffd", part) for part in (extract.text, extract.title))
-        return replace(extract, text=text, title=title)
-    return extract
+    if any(map(_UNSTORABLE.search, (extract.text, extract.title, extract.key))):
+        text, title, key = (_storable(part) for part in (extract.text, extract.title, extract.key))
+        extract = replace(extract, text=text, title=title, key=key)
+    return replace(
+        extract, metadata={_storable(name): _storable(value) for name, value in extract.metadata.items()}
+    )
+
+
+def _storable(value: Any) -> Any:
+    """The same without what can't be stored, also within lists and mappings."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_storable(name): _storable(inner) for name, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _os_reason(error: OSError, name: str) -> str:

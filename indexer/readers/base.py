@@ -30,8 +30,6 @@ class ReadLimits:
     Attributes:
         file_bytes: Size of a file that is read whole. Files that are read line by line may be of any size.
         expanded_bytes: What a zip container (docx, xlsx, pptx, odt, epub) may unpack to.
-        expansion: How many times its own size a zip container may unpack to. Looked at only from 16 MiB on:
-            small files of repetitive XML go far beyond it.
         pages: Pages of a PDF.
         characters: Text of one document.
         stalled_seconds: How long its reader may show no progress: no further document, page or row. Two seconds are added
@@ -43,7 +41,6 @@ class ReadLimits:
 
     file_bytes: int = 256 * _MIB
     expanded_bytes: int = 512 * _MIB
-    expansion: int = 200
     pages: int = 20_000
     characters: int = 50_000_000
     stalled_seconds: float = 60.0

@@ -103,6 +103,11 @@ def local_name(element: Any) -> str:
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
+def whole_number(value: str) -> bool:
+    """Whether an attribute is a number that is no larger than its meaning can be."""
+    return value.isdecimal() and len(value) < 10
+
+
 def core_properties(archive: zipfile.ZipFile, limits: ReadLimits) -> tuple[str, dict[str, object], str]:
     """Title, metadata and language as an Office file states them."""
     if "docProps/core.xml" not in archive.namelist():

@@ -52,6 +52,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 }
 """Every format by name, with its suffixes. A suffix that isn't here is read as text, if it is text."""
 
+_SEARCHED_BYTES = 64 << 20
 _BY_SUFFIX = {suffix: name for name, suffixes in FORMATS.items() for suffix in suffixes}
 _ZIPPED = frozenset(("docx", "pptx", "xlsx", "odt", "ods", "odp", "epub"))
 _BINARY = _ZIPPED | {"pdf"}
@@ -157,6 +158,6 @@ def _is_small(archive: ZipFile, name: str) -> bool:
 
 def _ole_reason(file: SourceFile) -> str:
     # Its directory of streams may stand anywhere.
-    if "EncryptedPackage".encode("utf-16-le") in file.path.read_bytes():
+    if "EncryptedPackage".encode("utf-16-le") in file.head(_SEARCHED_BYTES):
         return "password-protected Office file"
     return "old binary Office format (.doc, .xls, .ppt, .msg): save it in the current format"

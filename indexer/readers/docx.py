@@ -10,7 +10,14 @@ from typing import Any
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
-from indexer.readers.containers import core_properties, local_name, open_zip, parse_xml, read_member
+from indexer.readers.containers import (
+    core_properties,
+    local_name,
+    open_zip,
+    parse_xml,
+    read_member,
+    whole_number,
+)
 from indexer.readers.tables import table_lines
 from retriever.errors import UnreadableError
 from retriever.types import Extract
@@ -21,6 +28,7 @@ _WRAPPERS = frozenset(
 )
 _SKIPPED = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText", "pPr", "rPr", "sdtPr", "tblPr"})
 _BREAKS = {"tab": " ", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_COLUMNS = 1000
 _BULLETS = "•·▪◦‣–- "
 
 
@@ -85,7 +93,7 @@ class _Writer:
             return 0, False
         style = self._styles.get(_value(properties.find("{*}pStyle")), _Style(0, False))
         outline = _value(properties.find("{*}outlineLvl"))
-        level = int(outline) + 1 if outline.isdigit() and int(outline) < 9 else style.level
+        level = int(outline) + 1 if whole_number(outline) and int(outline) < 9 else style.level
         numbering = properties.find("{*}numPr/{*}numId")
         return level, (_value(numbering) != "0" if numbering is not None else style.is_item)
 
@@ -103,7 +111,7 @@ class _Writer:
                 else:
                     row.append(_cell_text(tc))
                 across = _value(None if properties is None else properties.find("{*}gridSpan"))
-                row += [""] * (min(int(across), 1000) - 1 if across.isdigit() else 0)
+                row += [""] * min(int(across) - 1 if whole_number(across) else 0, _COLUMNS - len(row))
             if tr.find("{*}trPr/{*}tblHeader") is not None and headers == len(rows):
                 headers += 1
             rows.append(row)
@@ -198,7 +206,7 @@ def _style(key: str, elements: dict[str, Any]) -> _Style:
         is_item = is_item or name.lower().startswith("list ") or style.find("{*}pPr/{*}numPr") is not None
         if name.lower() == "title":
             return _Style(1, False)
-        if heading or (outline.isdigit() and int(outline) < 9):
+        if heading or (whole_number(outline) and int(outline) < 9):
             return _Style(int(heading.group(1)) if heading else int(outline) + 1, False)
         key = _value(style.find("{*}basedOn"))
     return _Style(0, is_item)

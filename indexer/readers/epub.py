@@ -31,6 +31,7 @@ class EpubReader:
             package = parse_xml(read_member(archive, package_path, limits))
             composer = Composer(limits)
             for href in _chapters(package):
+                file.progress()
                 name = posixpath.normpath(posixpath.join(posixpath.dirname(package_path), unquote(href)))
                 if name in names:
                     composer.extend(extract_html(read_member(archive, name, limits), limits))
@@ -85,7 +86,7 @@ def _chapters(package: Any) -> list[str]:
         href = item.get("href", "")
         if href not in guides and "html" in item.get("media-type", "html"):
             hrefs.append(href)
-    return hrefs
+    return list(dict.fromkeys(hrefs))
 
 
 def _texts(package: Any, name: str) -> list[str]:

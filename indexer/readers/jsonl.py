@@ -12,7 +12,9 @@ from indexer.readers.encoding import bom_encoding
 from retriever.errors import UnreadableError
 from retriever.types import Anchor, Extract
 
+_DEEPEST = 100
 _OWN = frozenset(("id", "_id", "title", "text"))
+_NO_DOCUMENT = "isn't a JSON object with a 'text'"
 _ESCAPES = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -26,21 +28,23 @@ class JsonlReader:
         Raises:
             UnreadableError: After the last document, if there were other lines.
         """
-        keys: set[str] = set()
-        bad = 0
-        first_bad = 0
+        keys: dict[str, int] = {}
+        bad: dict[str, list[int]] = {}
         for number, line in _lines(file, limits):
-            row = _parsed(line)
-            text = row.get("text")
-            if isinstance(text, str) and text.strip() and len(text) <= limits.characters:
-                yield _extract(row, text, number, keys)
+            file.progress()
+            try:
+                row, text = _parsed(line, limits)
+            except UnreadableError as error:
+                first_and_count = bad.setdefault(str(error), [number, 0])
+                first_and_count[1] += 1
             else:
-                bad += 1
-                first_bad = first_bad or number
+                yield _extract(row, text, number, keys)
         if bad:
-            lines = "such line" if bad == 1 else "such lines"
             raise UnreadableError(
-                f"line {first_bad} isn't a JSON object with a 'text' ({bad} {lines} skipped)"
+                "; ".join(
+                    f"line {first} {problem} ({count} such {'line' if count == 1 else 'lines'} skipped)"
+                    for problem, (first, count) in bad.items()
+                )
             )
         if not keys:
             raise UnreadableError("no text in it")
@@ -59,20 +63,54 @@ def _lines(file: SourceFile, limits: ReadLimits) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
-def _parsed(line: str) -> dict[str, object]:
-    """The object on a line; an empty one if there is none."""
+def _parsed(line: str, limits: ReadLimits) -> tuple[dict[str, object], str]:
+    """The object on a line, and its text.
+
+    Raises:
+        UnreadableError: It isn't one, or not one that can be stored.
+    """
     try:
-        row = json.loads(line, parse_constant=_nothing, parse_float=_finite)
-    except (ValueError, RecursionError):
-        return {}
+        row = _loaded(line)
+    except RecursionError as error:
+        raise UnreadableError(f"is nested deeper than {_DEEPEST}") from error
+    except ValueError as error:
+        raise UnreadableError(_NO_DOCUMENT) from error
     if not isinstance(row, dict):
-        return {}
+        raise UnreadableError(_NO_DOCUMENT)
+    if max(line.count("["), line.count("{")) > _DEEPEST and _depth(row) > _DEEPEST:
+        raise UnreadableError(f"is nested deeper than {_DEEPEST}")
     if _ESCAPES.search(line):
-        return {_storable_text(name): _storable(value) for name, value in row.items()}
-    return row
+        row = {_storable_text(name): _storable(value) for name, value in row.items()}
+    text = row.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise UnreadableError(_NO_DOCUMENT)
+    if len(text) > limits.characters:
+        raise UnreadableError(f"has more than {limits.characters:,} characters of text")
+    return row, text
 
 
-def _extract(row: dict[str, object], text: str, number: int, keys: set[str]) -> Extract:
+def _loaded(line: str) -> object:
+    try:
+        return json.loads(line, parse_constant=_nothing, parse_float=_finite)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number of thousands of digits
+        return json.loads(line, parse_constant=_nothing, parse_float=_finite, parse_int=str)
+
+
+def _depth(value: object) -> int:
+    """How deep lists and objects are in each other: whoever stores or shows them goes through them by recursion."""
+    deepest = 0
+    stack = [(value, 0)]
+    while stack:
+        inner, depth = stack.pop()
+        deepest = max(deepest, depth)
+        if isinstance(inner, list | dict):
+            stack += [(item, depth + 1) for item in (inner.values() if isinstance(inner, dict) else inner)]
+    return deepest
+
+
+def _extract(row: dict[str, object], text: str, number: int, keys: dict[str, int]) -> Extract:
     title = row.get("title")
     language = row.get("language", row.get("lang"))
     return Extract(
@@ -86,15 +124,14 @@ def _extract(row: dict[str, object], text: str, number: int, keys: set[str]) -> 
     )
 
 
-def _key(row: dict[str, object], number: int, keys: set[str]) -> str:
+def _key(row: dict[str, object], number: int, keys: dict[str, int]) -> str:
     """The row's own id or its line number; one that came before in the file gets a suffix."""
     own = next((row[name] for name in ("id", "_id") if row.get(name) not in (None, "")), number)
     key = wanted = str(own)
-    count = 1
     while key in keys:
-        count += 1
-        key = f"{wanted}~{count}"
-    keys.add(key)
+        keys[wanted] += 1
+        key = f"{wanted}~{keys[wanted]}"
+    keys[key] = 1
     return key
 
 

@@ -5,33 +5,47 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from email import policy
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.parser import BytesParser
+from email.policy import EmailPolicy
 from email.utils import parsedate_to_datetime
+from typing import Any, cast
 
 from indexer.readers.base import ReadLimits, SourceFile
-from indexer.readers.encoding import decode
+from indexer.readers.encoding import decode, text_codec
 from retriever.errors import UnreadableError
 from retriever.types import Extract, Heading
 
 _DEEPEST = 20  # mails within mails
+_LONGEST_HEADER = 2000
+"""Python's parser of headers takes time that grows with the square of their length: 700 KB of addresses took minutes."""
 
 
 @dataclass(slots=True)
 class _Body:
     """What was found so far in a message."""
 
-    text: str = ""
+    length: int = 0
+    texts: list[str] = field(default_factory=list)
     headings: list[Heading] = field(default_factory=list)
     attachments: list[str] = field(default_factory=list)
 
     def add(self, text: str, headings: tuple[Heading, ...] = ()) -> None:
         if text.strip():
-            start = len(self.text) + 2 if self.text else 0
-            self.text = f"{self.text}\n\n{text}" if self.text else text
+            start = self.length + 2 if self.texts else 0
+            self.texts.append(text)
+            self.length = start + len(text)
             self.headings += [Heading(start + h.start, start + h.end, h.level) for h in headings]
+
+
+class _Policy(EmailPolicy):
+    """As Python reads mail by default, but a header of unusual length isn't taken apart."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        if len(value) <= _LONGEST_HEADER or hasattr(value, "name"):
+            return super().header_fetch_parse(name, value)
+        return " ".join(value[:_LONGEST_HEADER].split())
 
 
 class MailReader:
@@ -39,9 +53,10 @@ class MailReader:
 
     def read(self, file: SourceFile, limits: ReadLimits) -> Iterator[Extract]:
         """Yields the message; its subject is the title."""
-        message = BytesParser(EmailMessage, policy=policy.default).parsebytes(file.read_bytes(limits))
+        parser = BytesParser(EmailMessage, policy=_Policy())
+        message = cast(EmailMessage, parser.parsebytes(file.read_bytes(limits)))
         body = _Body()
-        _collect(message, body, limits, 0)
+        _collect(message, body, file, limits, 0)
         metadata: dict[str, object] = {
             name: value for name in ("from", "to", "cc") if (value := _header(message, name))
         }
@@ -50,7 +65,7 @@ class MailReader:
         if body.attachments:
             metadata["attachments"] = body.attachments
         yield Extract(
-            text=body.text,
+            text="\n\n".join(body.texts),
             format="mail",
             title=_header(message, "subject"),
             metadata=metadata,
@@ -59,23 +74,26 @@ class MailReader:
         )
 
 
-def _collect(part: EmailMessage, body: _Body, limits: ReadLimits, depth: int) -> None:
+def _collect(part: EmailMessage, body: _Body, file: SourceFile, limits: ReadLimits, depth: int) -> None:
+    file.progress()
     kind = part.get_content_type()
     if depth > _DEEPEST:
         raise UnreadableError(f"mails within mails, more than {_DEEPEST} deep")
     if kind == "message/rfc822":
         for inner in _parts(part):
             lines = [
-                f"{name}: {value}" for name in ("Subject", "From", "Date") if (value := _header(inner, name))
+                f"{name}: {value}"
+                for name in ("Subject", "From", "Date")
+                if (value := _header(inner, name.lower()))
             ]
             body.add("\n".join(lines))
-            _collect(inner, body, limits, depth + 1)
+            _collect(inner, body, file, limits, depth + 1)
     elif part.is_multipart():
         parts = list(_parts(part))
         if kind == "multipart/alternative":
             parts = [_preferred(parts)] if parts else []
         for inner in parts:
-            _collect(inner, body, limits, depth + 1)
+            _collect(inner, body, file, limits, depth + 1)
     elif part.get_content_disposition() == "attachment" or not kind.startswith("text/"):
         if name := _file_name(part):
             body.attachments.append(name)
@@ -107,7 +125,7 @@ def _words(part: EmailMessage) -> str:
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
     try:
-        return data.decode(part.get_content_charset("utf-8"))
+        return data.decode(text_codec(part.get_content_charset("utf-8")))
     except (LookupError, UnicodeDecodeError):  # a charset that is unknown, or isn't what it claims
         return decode(data) if data else ""
 
@@ -120,10 +138,12 @@ def _unwrapped(part: EmailMessage, text: str) -> str:
 
 
 def _header(message: EmailMessage, name: str) -> str:
+    raw = next((str(value) for key, value in message.raw_items() if key.lower() == name), "")
+    if len(raw) > _LONGEST_HEADER:
+        return " ".join(raw.split())
     try:
         value = str(message.get(name, ""))
     except Exception:  # noqa: BLE001 - the parser of headers raises anything on malformed ones
-        raw = next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
         try:
             value = str(make_header(decode_header(raw)))
         except (LookupError, ValueError):

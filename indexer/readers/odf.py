@@ -7,7 +7,7 @@ from typing import Any
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
-from indexer.readers.containers import local_name, open_zip, parse_xml, read_member
+from indexer.readers.containers import local_name, open_zip, parse_xml, read_member, whole_number
 from indexer.readers.tables import table_lines
 from indexer.readers.workbook import Row, write_sheet
 from retriever.errors import UnreadableError
@@ -99,7 +99,7 @@ class _Writer:
         level = _attribute(element, "outline-level")
         is_title = is_title or _attribute(element, "style-name") in self._title_styles
         if text and (name == "h" or is_title):
-            self.composer.heading(text, int(level) if level.isdigit() and not is_title else 1)
+            self.composer.heading(text, int(level) if whole_number(level) and not is_title else 1)
             self._in_list = False
         elif text:
             self.composer.block(f"- {text}" if is_item else text, tight=is_item and self._in_list)
@@ -148,7 +148,8 @@ def _rows(table: Any) -> list[Row]:
             if local_name(cell) not in ("table-cell", "covered-table-cell"):
                 continue
             text = " ".join(filter(None, (_text(part).replace("\n", " ") for part in cell.iter("{*}p"))))
-            cells += [text] * min(_repeated(cell, "number-columns-repeated"), max(_COLUMNS - len(cells), 0))
+            times = _repeated(cell, "number-columns-repeated")
+            cells += [text] * min(times, max(_COLUMNS - len(cells), 1 if text else 0))
         while cells and not cells[-1]:
             cells.pop()
         repeated = _repeated(element, "number-rows-repeated")
@@ -181,7 +182,7 @@ def _text(paragraph: Any) -> str:
 
 def _repeated(element: Any, name: str) -> int:
     value = _attribute(element, name)
-    return max(int(value), 1) if value.isdigit() else 1
+    return max(int(value), 1) if whole_number(value) else 1
 
 
 def _attribute(element: Any, name: str) -> str:

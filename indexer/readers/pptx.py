@@ -30,6 +30,7 @@ class PptxReader:
             title, metadata, language = core_properties(archive, limits)
         composer = Composer(limits)
         for number, slide in enumerate(pptx.Presentation(str(file.path)).slides, 1):
+            file.progress()
             composer.page(number)
             _write_slide(composer, slide)
         if title.lower() == "powerpoint presentation":  # what PowerPoint calls each of them

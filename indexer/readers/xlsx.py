@@ -6,9 +6,12 @@ import datetime
 import re
 import warnings
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import openpyxl
+from openpyxl.cell.read_only import ReadOnlyCell
+from openpyxl.worksheet._reader import WorkSheetParser
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
@@ -17,8 +20,7 @@ from indexer.readers.workbook import Row, write_sheet
 from retriever.errors import UnreadableError
 from retriever.types import Extract
 
-_EMPTY_ROWS = 100_000  # in a run: below it nothing is left but formatting
-_EMPTY_CELLS = 2_000_000
+_LAST_ROW = 1 << 20  # Excel's
 _PERCENT = re.compile(r"0(?:\.(0+))?\s?%")
 
 
@@ -36,7 +38,7 @@ class XlsxReader:
             try:
                 sheets = workbook.worksheets
                 for sheet in sheets:
-                    rows = _rows(sheet, limits)
+                    rows = _rows(sheet, file, limits)
                     write_sheet(composer, clean(sheet.title), rows, is_only=len(sheets) == 1)
                 properties = workbook.properties
             finally:
@@ -45,27 +47,37 @@ class XlsxReader:
         yield composer.extract("xlsx", title=properties.title or "", metadata=metadata)
 
 
-def _rows(sheet: Any, limits: ReadLimits) -> list[Row]:
-    """The rows that hold anything."""
-    sheet.reset_dimensions()  # what a file says of them is often wrong
+def _rows(sheet: Any, file: SourceFile, limits: ReadLimits) -> list[Row]:
+    """The rows that hold anything.
+
+    openpyxl's own way of going through them puts in every row and cell that isn't there, a million of them if a file
+    says so, and leaves out rows that don't follow each other.
+    """
     rows: list[Row] = []
-    characters = empty_rows = empty_cells = 0
-    for number, row in enumerate(sheet.iter_rows(), 1):
-        cells = [_text(cell) for cell in row]
-        while cells and not cells[-1]:
-            cells.pop()
-        if cells:
-            rows.append((number, cells))
-            characters += sum(map(len, cells))
-            empty_rows = empty_cells = 0
-        else:
-            empty_rows += 1
-            empty_cells += len(row)
-        if characters > limits.characters:
-            raise UnreadableError(f"more than {limits.characters:,} characters of text")
-        if empty_rows > _EMPTY_ROWS or empty_cells > _EMPTY_CELLS:
-            break
-    return rows
+    characters = 0
+    book = sheet.parent
+    with sheet._get_source() as source:
+        parser = WorkSheetParser(
+            source,
+            sheet._shared_strings,
+            data_only=True,
+            epoch=book.epoch,
+            date_formats=book._date_formats,
+            timedelta_formats=book._timedelta_formats,
+        )
+        for number, row in parser.parse():
+            file.progress()
+            cells: list[str] = []
+            for cell in row:
+                if text := _text(ReadOnlyCell(sheet, **cell)):
+                    cells += [""] * (cell["column"] - len(cells))
+                    cells[cell["column"] - 1] = text
+                    characters += len(text)
+            if cells:
+                rows.append((min(max(number, 1), _LAST_ROW), cells))
+            if characters > limits.characters:
+                raise UnreadableError(f"more than {limits.characters:,} characters of text")
+    return sorted(rows, key=itemgetter(0))
 
 
 def _text(cell: Any) -> str:
