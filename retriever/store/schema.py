@@ -135,15 +135,26 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     if write and not path.exists():
         path.touch(mode=0o600)  # what SQLite puts beside it gets the same permissions
     try:
-        connection = sqlite3.connect(
-            path if write else f"file:{_uri(path)}?mode=ro",
-            uri=not write,
-            isolation_level=None,
-            timeout=30,
-            check_same_thread=False,
-        )
+        try:
+            return _connect(path, write=write)
+        except sqlite3.OperationalError as error:
+            if write or error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            # A kill while the file was made, before it had a log: only who may write can take it back.
+            _connect(path, write=True).close()
+            return _connect(path, write=False)
     except sqlite3.Error as error:
         raise of_sqlite(error, path.parent) from error
+
+
+def _connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path if write else f"file:{_uri(path)}?mode=ro",
+        uri=not write,
+        isolation_level=None,
+        timeout=30,
+        check_same_thread=False,
+    )
     try:
         if write:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -152,9 +163,9 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("SELECT count(*) FROM sqlite_schema")
-    except sqlite3.Error as error:
+    except sqlite3.Error:
         connection.close()
-        raise of_sqlite(error, path.parent) from error
+        raise
     return connection
 
 
