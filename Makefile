@@ -8,7 +8,7 @@ DEMO := $(VENV)/demo-index
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: install demo test check format bench model clean
+.PHONY: install demo test check format bench torture model clean
 
 install: $(STAMP)
 
@@ -45,6 +45,16 @@ bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/search.py
 	$(BIN)/python tests/benchmarks/rerank.py
 	$(BIN)/python tests/benchmarks/memory.py
+
+# About an hour: breaks indexes on purpose, in the long forms of the suites that 'make test' runs in short ones.
+TORTURE := $(BIN)/python tests/torture
+torture: $(STAMP)
+	$(TORTURE)/kill.py --points 250
+	$(TORTURE)/kill.py --points 100 --fault full
+	$(TORTURE)/kill.py --points 50 --fault readonly
+	$(TORTURE)/damage.py --count 500
+	$(TORTURE)/together.py --seconds 600
+	$(TORTURE)/fuzz_readers.py --count 10000
 
 # Trains the span scorer anew and puts data/model together: hours. QUESTIONS are files in SQuAD's layout, EXTRA rows
 # that retriever.training.qamr makes, ENCODER a folder with sentence-transformers/all-MiniLM-L6-v2 as it was published.

@@ -14,6 +14,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from retriever.errors import IndexNotFoundError
+from retriever.storable import is_storable
+
 FORMAT_VERSION = 2
 
 
@@ -22,6 +25,19 @@ class IndexPaths:
     """The places inside an index folder."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        """Refuses a place that tantivy can't be told of.
+
+        Raises:
+            IndexNotFoundError: The path isn't UTF-8.
+        """
+        path = str(self.root.absolute())
+        if not is_storable(path):
+            shown = path.encode("utf-8", "backslashreplace").decode("utf-8")
+            raise IndexNotFoundError(
+                f"there can be no index at {shown}: a path must be UTF-8; rename the folder"
+            )
 
     @property
     def database(self) -> Path:

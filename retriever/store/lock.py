@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,7 @@ class WriterLock:
 
     Raises:
         IndexLockedError: Somebody else holds it; the message names the process.
+        OSError: It can't be written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,16 +36,21 @@ class WriterLock:
             owner = self._owner()
             self._file.close()
             raise IndexLockedError(f"{owner} is writing to this index; wait until it is done") from error
-        self._file.seek(0)
-        self._file.truncate()
-        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}, self._file)
-        self._file.flush()
+        try:
+            self._file.truncate(0)
+            json.dump(
+                {"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}, self._file
+            )
+            self._file.flush()
+        except OSError:
+            self._file.close()
+            raise
 
     def release(self) -> None:
         """Lets the next writer in."""
         if not self._file.closed:
-            self._file.seek(0)
-            self._file.truncate()
+            with suppress(OSError):  # who held it last is of no interest once nobody does
+                self._file.truncate(0)
             self._file.close()
 
     def __enter__(self) -> Self:
