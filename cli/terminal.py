@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -44,6 +45,14 @@ def print_json(value: Mapping[str, Any]) -> None:
     # a path may hold bytes that are no text; escaped like this, JSON has a form for them
     sys.stdout.write(line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
     sys.stdout.flush()
+
+
+def input_lines() -> Iterator[str]:
+    """Lines of standard input, without their ends; bytes that aren't UTF-8 come as they do on a command line."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    for line in sys.stdin:
+        yield line.rstrip("\n")
 
 
 def shown_path(path: str | Path) -> str:

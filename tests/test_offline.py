@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from indexer import Indexer, InputDocument
-from retriever import EncoderError, Filter, FilterError, Retriever
+from retriever import EncoderError, Filter, FilterError, IndexNotFoundError, Retriever
 from retriever.encoder import TextEncoder
 from retriever.store.manifest import read_manifest, write_manifest
 from retriever.store.schema import connect
@@ -449,8 +450,22 @@ def test_names_that_are_no_text_are_reasons(
         "docs/bad\udcff.txt",
         "its name isn't UTF-8: rename it to index it",
     )
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"price \xff\n"), encoding="utf-8"))
+    assert spanseek("search", "-")["question"] == "price \udcff"
     found = spanseek("search", "pri\udcffce", "--where", "path!=\udcff", "--no-rerank")
     assert [item["path"] for item in found["passages"]] == ["docs/good.txt"]
+
+
+def test_an_index_at_a_path_that_is_no_text_is_refused_at_once(
+    tmp_path: Path, tiny_encoder: TextEncoder
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    for opens in (Retriever.open, Indexer.open):
+        with pytest.raises(
+            IndexNotFoundError, match=r"there can be no index at .*\\udcff.*rename the folder"
+        ):
+            opens(folder / "index", encoder=tiny_encoder)
+    assert not folder.exists()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import FOLDER, IndexOption, JsonOption, find_index
-from cli.terminal import console, counter, index_bar, notice, print_json, shown_path
+from cli.terminal import console, counter, index_bar, input_lines, notice, print_json, shown_path
 from retriever.errors import SpanseekError
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def index(
     """
     from indexer import Indexer, Selection
 
-    roots = [line.rstrip("\n") for line in sys.stdin] if paths == ["-"] else paths
+    roots = list(input_lines()) if paths == ["-"] else paths
     roots = [root for root in roots if root]
     missing = next((root for root in roots if paths != ["-"] and not os.path.lexists(root)), None)
     if missing is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import IndexOption, JsonOption, existing_index
-from cli.terminal import console, has_colour, notice, print_json
+from cli.terminal import console, has_colour, input_lines, notice, print_json
 from retriever.errors import SpanseekError
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def search(
 
         if question == "-" or json_output:
             retriever.encoder  # noqa: B018 - loading it isn't part of a question's time
-            questions = filter(None, map(str.strip, sys.stdin)) if question == "-" else [question]
+            questions = filter(None, map(str.strip, input_lines())) if question == "-" else [question]
             found = [_print_line(ask, text) for text in questions]
             raise typer.Exit(0 if any(found) else EXIT_NOTHING_FOUND)
         response = ask(question)
