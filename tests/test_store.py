@@ -485,3 +485,21 @@ def test_an_index_whose_making_was_stopped_at_once_is_begun_again(
             Retriever.open(root)
     add(root, tiny_encoder, sentences)
     assert found(root, tiny_encoder, "cat mat", 1) == ["cat"]
+
+
+def test_words_are_found_where_nothing_can_be_written(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(root, tiny_encoder, sentences)
+    with monkeypatch.context() as patched:
+        patched.setattr("retriever.store.lexical.is_needed", lambda _: True)
+        reader = LexicalReader(IndexPaths(root).lexical, "english")
+    assert reader._mirror is not None
+    place = reader._mirror.path
+    assert sorted(reader.chunks(reader.searcher())) == [1, 2, 3, 4, 5]
+    add(root, tiny_encoder, {"cat": "another text", "new": "the dog is blue"})
+    held = reader.searcher()
+    assert {2, 3, 4, 5, 7} <= set(reader.chunks(held))
+    assert [hit.chunk for hit in reader.search(held, "blue", 5)] == [7]
+    reader.close()
+    assert not place.exists()

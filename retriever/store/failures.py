@@ -88,7 +88,9 @@ def _of_system(number: int, reason: str, root: Path) -> SpanseekError:
             f"the disk of the index at {root} is full: make room and run this again; what was indexed is kept"
         )
     if number in _FORBIDDEN:
-        return IndexAccessError(f"the index at {root} may not be written to or read ({os.strerror(number)})")
+        return IndexAccessError(
+            f"the index at {root} is out of reach ({os.strerror(number)}): see who may write there"
+        )
     if number in _BUSY:
         return IndexAccessError(f"the index at {root} can't be reached just now ({reason}): try again")
     return _damaged(reason, root)

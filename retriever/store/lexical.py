@@ -20,6 +20,7 @@ from retriever.errors import IndexDamagedError
 from retriever.store.analysis import analyzer, fold
 from retriever.store.failures import tantivy_told, told
 from retriever.store.layout import make_folder, sync_folder
+from retriever.store.mirror import Mirror, is_needed
 from retriever.store.segments import META, SegmentCheck
 
 _ANALYZER = "spanseek"
@@ -152,6 +153,7 @@ class LexicalReader:
     def __init__(self, folder: Path, language: str) -> None:
         self._folder = folder
         self._segments = SegmentCheck(folder)
+        self._mirror = Mirror(folder) if is_needed(folder) else None
         self._load(lambda: self._open(language))
         self._schema = self._index.schema
         self._analyzer = analyzer(language)
@@ -166,8 +168,14 @@ class LexicalReader:
         self._load(self._index.reload)
         return self._index.searcher()
 
+    def close(self) -> None:
+        """Removes what was put aside to read the index."""
+        if self._mirror is not None:
+            self._mirror.close()
+
     def _open(self, language: str) -> None:
-        self._index = _open(self._folder, language, create=False)
+        place = self._folder if self._mirror is None else self._mirror.path
+        self._index = _open(place, language, create=False)
         self._index.config_reader(reload_policy="manual")
 
     def _load(self, load: Callable[[], None]) -> None:
@@ -180,6 +188,8 @@ class LexicalReader:
         while True:
             published = self._segments.published()
             if self._segments.check(published):
+                if self._mirror is not None:
+                    self._mirror.follow(published, self._segments.files(published))
                 load()
                 if self._segments.published() == published:
                     return

@@ -137,6 +137,8 @@ class IndexReader:
             for connection in self._connections:
                 connection.close()
             self._connections.clear()
+            if self._lexical is not None:
+                self._lexical.close()
 
     def __enter__(self) -> Self:
         return self

@@ -29,6 +29,7 @@ from retriever.store.checksums import (
     manifest_checksum,
 )
 from retriever.store.failures import of_sqlite
+from retriever.store.mirror import is_needed
 
 migrations = Migrations("spanseek")
 
@@ -138,6 +139,8 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
         try:
             return _connect(path, write=write)
         except sqlite3.OperationalError as error:
+            if not write and is_needed(path.parent) and not _has_log(path):
+                return _connect(path, write=False, immutable=True)
             if write or error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
             # A kill while the file was made, before it had a log: only who may write can take it back.
@@ -147,9 +150,15 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
         raise of_sqlite(error, path.parent) from error
 
 
-def _connect(path: Path, *, write: bool) -> sqlite3.Connection:
+def _has_log(path: Path) -> bool:
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _connect(path: Path, *, write: bool, immutable: bool = False) -> sqlite3.Connection:
+    """Connects. `immutable` needs no files beside the database: where none can be made, and nobody writes."""
     connection = sqlite3.connect(
-        path if write else f"file:{_uri(path)}?mode=ro",
+        path if write else f"file:{_uri(path)}?mode=ro{'&immutable=1' if immutable else ''}",
         uri=not write,
         isolation_level=None,
         timeout=30,

@@ -40,6 +40,17 @@ class SegmentCheck:
         """
         return (self._folder / META).read_bytes()
 
+    def files(self, published: bytes) -> dict[str, int | None]:
+        """The files that this text of `meta.json` names; for those of lengths, how many rows they must have.
+
+        Raises:
+            IndexDamagedError: It isn't what tantivy wrote.
+        """
+        try:
+            return dict(file for segment in json.loads(published)["segments"] for file in _files(segment))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(self._folder / META, error) from error
+
     def check(self, published: bytes) -> bool:
         """Checks all files that this text of `meta.json` names.
 
@@ -50,12 +61,7 @@ class SegmentCheck:
             IndexDamagedError: One of them isn't what tantivy wrote.
             OSError: It can't be read.
         """
-        try:
-            named = {
-                file: rows for segment in json.loads(published)["segments"] for file, rows in _files(segment)
-            }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damaged(self._folder / META, error) from error
+        named = self.files(published)
         for name, rows in named.items():
             if (name, rows) not in self._whole:
                 try:

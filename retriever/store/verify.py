@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,8 +149,8 @@ def _generation_damage(
 def _lexical_damage(connection: sqlite3.Connection, manifest: Manifest, paths: IndexPaths) -> Iterator[str]:
     """Passages that words don't find. More than are stored is no damage: they are let go with the next commit."""
     try:
-        reader = LexicalReader(paths.lexical, manifest.language)
-        held = reader.chunks(reader.searcher())
+        with closing(LexicalReader(paths.lexical, manifest.language)) as reader:
+            held = reader.chunks(reader.searcher())
     except IndexDamagedError as error:
         yield f"words: {error}"
         return

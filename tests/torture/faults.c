@@ -219,6 +219,14 @@ ON_PATH(rmdir, 0, (const char *path), (path))
 ON_PATH(mkdir, 1, (const char *path, mode_t permission), (path, permission))
 ON_PATH(chmod, 0, (const char *path, mode_t permission), (path, permission))
 
+int access(const char *path, int how) {
+    if (mode == READ_ONLY && count + 1 >= at && (how & W_OK) && inside(path)) {
+        errno = EROFS;
+        return -1;
+    }
+    return REAL(access)(path, how);
+}
+
 int unlinkat(int folder, const char *name, int flags) {
     char path[4096] = "";
     if (mode == OFF) return REAL(unlinkat)(folder, name, flags);

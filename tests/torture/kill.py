@@ -118,6 +118,16 @@ class Torture:
                 self.check(left, scenario, done, f"{what}, power lost ({name})")
         else:
             self.check_error(outcome, what)
+        if fault is Fault.READ_ONLY:
+            states = scenario.states()
+            outcome = area.run(lambda: problems(area.root, self.encoder, states, done), fault, 1)
+            # Where a log is left that can't be read without writing, that is said.
+            if outcome.error and "errors.IndexAccessError" in outcome.error.strip().splitlines()[-1]:
+                self.counts["not to be read without writing"] += 1
+            elif outcome.error or outcome.result:
+                self.fail(what, f"read where nothing can be written: {outcome.error}{outcome.result}")
+            else:
+                self.counts["read where nothing can be written"] += 1
         self.check(area.root, scenario, done, what)
         if not self.keep or len(self.failures) == failed:
             shutil.rmtree(area.root.parent)
