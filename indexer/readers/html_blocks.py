@@ -82,6 +82,16 @@ class BlockWriter:
 
     def _pass(self, element: Any) -> None:
         """Goes on to the end of an element."""
+        last = element
+        while len(last):
+            last = last[-1]
+        if (last.sourceline or _LAST_LINE) < _LAST_LINE:  # what comes before it needn't be counted
+            self._reach(last)
+            self._read(last.text or "")
+            while last is not element:
+                self._read(last.tail or "")
+                last = last.getparent()
+            return
         for event, inner in etree.iterwalk(element, events=("start", "end")):
             if event == "start":
                 self._reach(inner)

@@ -12,7 +12,7 @@ import pypdfium2
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
-from indexer.readers.pdf_chars import pieces
+from indexer.readers.pdf_chars import MOST_CHARACTERS, pieces
 from indexer.readers.pdf_layout import Block, Line, blocks, is_item, join_lines, order
 from retriever.errors import UnreadableError
 from retriever.types import Extract
@@ -31,25 +31,31 @@ class PdfReader:
     """Reads `.pdf`."""
 
     def read(self, file: SourceFile, limits: ReadLimits) -> Iterator[Extract]:
-        """Yields the document."""
+        """Yields the document; one with pages that can't be read, before that is reported."""
         with _LOCK:
             document = _open(file)
             try:
                 if len(document) > limits.pages:
                     raise UnreadableError(f"more than {limits.pages:,} pages")
-                pages = _pages(document, limits)
+                pages, problem = _pages(document, file, limits)
                 outline = _outline(document)
                 info = document.get_metadata_dict(skip_empty=True)
             finally:
                 document.close()
         if not any(pages):
-            raise UnreadableError("no text in it (scanned pages?)")
+            raise UnreadableError(problem or "no text in it (scanned pages?)")
         title = clean(info.get("Title", ""))
         metadata = {"author": clean(info["Author"])} if clean(info.get("Author", "")) else {}
-        composer = _compose([blocks(lines) for lines in _without_edges(pages)], outline, limits)
-        if not composer.length:
-            raise UnreadableError("no text in it (scanned pages?)")
-        yield composer.extract("pdf", title="" if _NO_TITLE.fullmatch(title) else title, metadata=metadata)
+        inner = _without_edges(pages)
+        if not any(inner):  # the same on every page, and nothing else
+            inner = pages
+        composer = _compose([blocks(lines) for lines in inner], outline, limits)
+        if composer.length:
+            yield composer.extract(
+                "pdf", title="" if _NO_TITLE.fullmatch(title) else title, metadata=metadata
+            )
+        if problem or not composer.length:
+            raise UnreadableError(problem or "no text in it (scanned pages?)")
 
 
 def _open(file: SourceFile) -> Any:
@@ -65,19 +71,25 @@ def _open(file: SourceFile) -> Any:
     return document
 
 
-def _pages(document: Any, limits: ReadLimits) -> list[list[Line]]:
-    """Lines of each page; a page that can't be read is one without text."""
+def _pages(document: Any, file: SourceFile, limits: ReadLimits) -> tuple[list[list[Line]], str]:
+    """Lines of each page, and what couldn't be read: such a page is one without text."""
     found: list[list[Line]] = []
     characters = 0
+    unread: list[int] = []
+    problem = ""
     for index in range(len(document)):
+        file.progress()
         try:
             page = document[index]
         except pypdfium2.PdfiumError:
             found.append([])
+            unread.append(index + 1)
             continue
         try:
             text_page = page.get_textpage()
             try:
+                if text_page.count_chars() > MOST_CHARACTERS:
+                    problem = f"page {index + 1} has more than {MOST_CHARACTERS:,} characters: what follows isn't read"
                 parts = pieces(text_page, page.get_rotation())
             finally:
                 text_page.close()
@@ -87,7 +99,10 @@ def _pages(document: Any, limits: ReadLimits) -> list[list[Line]]:
         if characters > limits.characters:
             raise UnreadableError(f"more than {limits.characters:,} characters of text")
         found.append(order(parts))
-    return found
+    if unread:
+        more = f" (and {len(unread) - 1:,} more)" if len(unread) > 1 else ""
+        problem = f"damaged: page {unread[0]} can't be read{more}"
+    return found, problem
 
 
 def _outline(document: Any) -> dict[tuple[int, str], int]:

@@ -11,7 +11,7 @@ import pypdfium2.raw as pdfium_c
 from indexer.readers.pdf_layout import Piece
 
 _GAP = 1.0  # em
-_MOST_CHARACTERS = 200_000  # on one page: more is a drawing
+MOST_CHARACTERS = 200_000  # on one page: more is a drawing
 _LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "ft", "ﬆ": "st"}
 _HYPHENS = {0x02: "-", 0xFFFE: "-", 0xFFFF: "-", 0xAD: "-"}
 # bullets and boxes of Wingdings and Symbol, which have no code of their own
@@ -45,7 +45,7 @@ def pieces(text_page: Any, rotation: int) -> list[Piece]:
         vertical = 0
 
     high = 0
-    for index in range(min(pdfium_c.FPDFText_CountChars(raw), _MOST_CHARACTERS)):
+    for index in range(min(pdfium_c.FPDFText_CountChars(raw), MOST_CHARACTERS)):
         code = pdfium_c.FPDFText_GetUnicode(raw, index)
         if code in (10, 13):
             last = None

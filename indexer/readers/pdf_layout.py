@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 _CELL_GAP = 1.2  # em: wider than any justified space
+_LONGEST_WORD = 100
+_MOST_PLACES = 5_000_000
 _WORD_GAP = 0.15  # em
 _GUTTER_GAP = 0.6  # em
 _BULLET = re.compile(r"(?:[•·▪◦‣●○■□–*]|\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})[.)])\s", re.IGNORECASE)
@@ -47,6 +50,18 @@ class Line:
     right: float = 0.0
     top: float = 0.0
     is_row: bool = False
+
+    def has_place(self, piece: Piece) -> bool:
+        """Whether a piece can stand in this line without covering any of it."""
+        if self.right - piece.left < 2 or piece.right - self.left < 2:  # beyond its ends
+            return True
+        return all(min(p.right, piece.right) - max(p.left, piece.left) < 2 for p in self.pieces)
+
+    def add(self, piece: Piece) -> None:
+        """Adds a piece to a line whose bounds are known."""
+        self.pieces.append(piece)
+        self.left, self.right = min(self.left, piece.left), max(self.right, piece.right)
+        self.bottom, self.top = min(self.bottom, piece.bottom), max(self.top, piece.top)
 
     def finish(self) -> Line:
         """Fills in what follows from the pieces."""
@@ -107,20 +122,19 @@ def join_lines(lines: Sequence[str]) -> str:
     >>> join_lines(["the CPU-", "bound part of North-", "East"])
     'the CPU-bound part of North-East'
     """
-    text = ""
+    parts: list[str] = []
     for line in lines:
-        broken = _BROKEN.search(text)
-        if not text:
-            text = line
-        elif broken:
+        last = parts[-1] if parts else ""
+        broken = _BROKEN.search(last[-_LONGEST_WORD:])
+        if broken:
             word = broken.group(1)
             is_whole = not line[:1].islower() or word.isupper() or "-" in word or word.lower() in _PREFIXES
-            text = (text if is_whole else text[:-1]) + line
-        elif _is_dense(text[-1]) and _is_dense(line[:1]):
-            text += line
-        else:
-            text = f"{text} {line}"
-    return text
+            parts[-1] = last if is_whole else last[:-1]
+        elif last and not (_is_dense(last[-1]) and _is_dense(line[:1])):
+            parts.append(" ")
+        if line:
+            parts.append(line)
+    return "".join(parts)
 
 
 def order(pieces: list[Piece]) -> list[Line]:
@@ -218,15 +232,18 @@ def _ordered(pieces: list[Piece], depth: int) -> list[Line]:
 
     crossing = [piece for piece in pieces if piece.left < gutter - 1 and piece.right > gutter + 1]
     bands = _lines(crossing)
-    rest = sorted((piece for piece in pieces if piece not in crossing), key=lambda piece: -piece.top)
+    crossing_ids = set(map(id, crossing))
+    rest = deque(
+        sorted((piece for piece in pieces if id(piece) not in crossing_ids), key=lambda piece: -piece.top)
+    )
     for band in bands:
         middle = (band.top + band.bottom) / 2
         while rest and (rest[0].top + rest[0].bottom) / 2 > middle:
-            piece = rest.pop(0)
+            piece = rest.popleft()
             same_line = piece.bottom < middle < piece.top
             (band.pieces if same_line else left if piece.right <= gutter + 1 else right).append(piece)
         while rest and rest[0].bottom < middle < rest[0].top:
-            band.pieces.append(rest.pop(0))
+            band.pieces.append(rest.popleft())
         finish_columns()
         found.append(band.finish())
     for piece in rest:
@@ -245,6 +262,8 @@ def _gutter(pieces: list[Piece]) -> float | None:
     size = median(piece.size for piece in pieces)
     best, best_count = None, 0
     edges = sorted({round(piece.left) for piece in pieces if 0.2 < (piece.left - start) / width < 0.8})
+    if len(edges) * len(pieces) > _MOST_PLACES:  # a drawing, or made to keep us busy
+        return None
     for edge in edges:
         gutter = edge - 0.5 * _GUTTER_GAP * size
         right = sum(1 for piece in pieces if 0 <= piece.left - edge + 1 < 2.5 * size and len(piece.text) > 15)
@@ -285,14 +304,12 @@ def _lines(pieces: list[Piece]) -> list[Line]:
     found: list[Line] = []
     for piece in sorted(pieces, key=lambda piece: (-(piece.top + piece.bottom), piece.left)):
         for line in reversed(found[-4:]):
-            top, bottom = max(p.top for p in line.pieces), min(p.bottom for p in line.pieces)
-            overlap = min(top, piece.top) - max(bottom, piece.bottom)
-            is_free = all(min(p.right, piece.right) - max(p.left, piece.left) < 2 for p in line.pieces)
-            if overlap > 0.5 * min(piece.size, top - bottom) and is_free:
-                line.pieces.append(piece)
+            overlap = min(line.top, piece.top) - max(line.bottom, piece.bottom)
+            if overlap > 0.5 * min(piece.size, line.top - line.bottom) and line.has_place(piece):
+                line.add(piece)
                 break
         else:
-            found.append(Line([piece]))
+            found.append(Line([piece], "", piece.left, piece.bottom, piece.right, piece.top))
     return [line.finish() for line in found]
 
 
