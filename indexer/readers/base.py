@@ -72,8 +72,10 @@ class SourceFile:
             UnreadableError: It is larger than the limit.
         """
         with self.path.open("rb") as file:
-            # one byte more than allowed: a file that grows while it is read can't get past the limit
-            data = file.read(limits.file_bytes + 1)
+            # no more at once than there is, since room is made for it before; one byte more shows that the file grows
+            data = file.read(min(self.size, limits.file_bytes) + 1)
+            if len(data) > self.size:
+                data += file.read(limits.file_bytes + 1 - len(data))
         if len(data) > limits.file_bytes:
             raise UnreadableError(f"larger than {limits.file_bytes / _MIB:.0f} MiB")
         return data

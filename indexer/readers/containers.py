@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,18 +15,10 @@ from indexer.readers.compose import clean
 from retriever.errors import UnreadableError
 
 _MEMBERS = 100_000
+_ERRORS = 100  # the parser lists no more
 _RATIO = 1000  # deflate can't do more than 1032; a real sheet of one repeated word stays well below
 _RATIO_FROM = 16 << 20  # smaller members are harmless whatever their ratio
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-
-
-def read_limited(file: SourceFile, limits: ReadLimits) -> bytes:
-    """The file's content, no more than the limits allow."""
-    with file.path.open("rb") as stream:
-        data = stream.read(limits.file_bytes + 1)
-    if len(data) > limits.file_bytes:
-        raise UnreadableError(f"larger than {limits.file_bytes >> 20} MiB")
-    return data
 
 
 @contextmanager
@@ -78,11 +71,24 @@ def parse_xml_part(content: bytes) -> tuple[Any, str]:
         recover=True,
     )
     _check_entities(content)
-    root = etree.fromstring(content, parser)
+    try:
+        root = etree.fromstring(content, parser)
+    except etree.XMLSyntaxError as error:
+        if error.code == etree.ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError from error
+        raise
     problem = stopped_early(parser) or ""
     if root is None:
         raise UnreadableError(problem or "damaged: it isn't XML")
+    if not problem and len(parser.error_log) >= _ERRORS and not _ends_with(content, root):
+        problem = "damaged, so that it may not have been read to its end"
     return root, problem
+
+
+def _ends_with(content: bytes, root: Any) -> bool:
+    """Whether the tag that closes the root element is the last of all."""
+    name = f"{root.prefix}:{local_name(root)}" if root.prefix else local_name(root)
+    return re.search(rf"</{re.escape(name)}\s*>\s*$".encode(), content[-1000:]) is not None
 
 
 def stopped_early(parser: Any) -> str | None:

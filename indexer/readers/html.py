@@ -11,7 +11,7 @@ from lxml import etree
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
-from indexer.readers.containers import read_limited, stopped_early
+from indexer.readers.containers import stopped_early
 from indexer.readers.encoding import text_codec
 from indexer.readers.html_blocks import BLOCKS, BlockWriter
 from indexer.readers.html_boilerplate import Filter, Strictness
@@ -33,7 +33,7 @@ class HtmlReader:
 
     def read(self, file: SourceFile, limits: ReadLimits) -> Iterator[Extract]:
         """Yields the page."""
-        yield extract_html(read_limited(file, limits), limits)
+        yield extract_html(file.read_bytes(limits), limits)
 
 
 def extract_html(data: bytes | str, limits: ReadLimits) -> Extract:
@@ -80,6 +80,8 @@ def _parsed(text: str) -> tuple[Any, bool]:
     try:
         root = etree.fromstring(text.encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError as error:
+        if error.code == etree.ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError from error
         if "empty" in str(error).lower():
             return None, True
         raise UnreadableError("damaged: it isn't HTML") from error

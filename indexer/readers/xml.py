@@ -10,7 +10,7 @@ from lxml import etree
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.compose import Composer, clean
-from indexer.readers.containers import parse_xml_part, read_limited
+from indexer.readers.containers import parse_xml_part
 from indexer.readers.html import extract_html
 from indexer.readers.tables import table_lines
 from retriever.errors import UnreadableError
@@ -59,7 +59,7 @@ class XmlReader:
 
     def read(self, file: SourceFile, limits: ReadLimits) -> Iterator[Extract]:
         """Yields the document; one that breaks off, with what can be read of it, before it is reported."""
-        root, problem = parse_xml_part(read_limited(file, limits))
+        root, problem = parse_xml_part(file.read_bytes(limits))
         writer = _Writer(limits)
         writer.write(root)
         if writer.composer.length:
