@@ -223,7 +223,7 @@ def gather(
 ) -> list[Evidence]:
     """Reads the first `config.depth` candidates; gives their best spans, in the order of the candidates."""
     read = ranked[: config.depth]
-    passages = snapshot.passages([Place(c.chunks[0], c.start, c.end) for c in read])
+    passages = snapshot.passages([Place(c.chunks, c.start, c.end) for c in read])
     scored = scorer.score([storable_text(question)] * len(read), [readable(passage) for passage in passages])
     found = []
     for candidate, passage, scores in zip(read, passages, scored, strict=True):

@@ -73,7 +73,7 @@ def present(snapshot: Snapshot, ranked: Sequence[Candidate], k: int, config: Sea
         config: How to.
     """
     chosen = limit_per_document(merge_neighbours(ranked), k, config.per_document)
-    passages = snapshot.passages([Place(c.chunks[0], c.start, c.end) for c in chosen])
+    passages = snapshot.passages([Place(c.chunks, c.start, c.end) for c in chosen])
     return [
         Hit(
             rank=rank,

@@ -40,8 +40,6 @@ from retriever.types import Anchor, Document, IndexStatus, SourceState
 
 _ATTEMPTS = 100
 """How often a snapshot is tried again while commits come in between; each try takes milliseconds."""
-_FORMATS_OF_ROWS = frozenset(("csv", "xlsx", "ods"))
-"""Whose chunks are rows of a table, never shown together as one passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +81,9 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A range of a document's text that begins with a chunk."""
+    """A range of a document's text that chunks make up, the first of which begins it."""
 
-    chunk: int
+    chunks: tuple[int, ...]
     start: int
     end: int
 
@@ -292,39 +290,38 @@ class Snapshot:
             asked *= 2
 
     def chunks(self, ids: Sequence[int]) -> list[StoredChunk]:
-        """Chunks of this state by id, in no particular order.
+        """Chunks of this state by id, in no particular order; `passages` checks those that are shown.
 
         Raises:
-            IndexDamagedError: One isn't there, or isn't what was written.
+            IndexDamagedError: One isn't there.
         """
         rows = self._db.execute(
-            f"SELECT {CHUNK_COLUMNS}, d.format FROM chunks c JOIN documents d ON d.key = c.document"  # noqa: S608
+            'SELECT c.id, c.document, c.start, c."end",'
+            " CASE WHEN d.format IN ('csv', 'xlsx', 'ods') THEN CAST(c.id AS TEXT) ELSE c.headings END"
+            " FROM chunks c JOIN documents d ON d.key = c.document"
             " WHERE c.id IN (SELECT value FROM json_each(?))",
             [json.dumps(list(ids))],
-        ).fetchall()
-        if len(rows) != len(set(ids)):
-            raise _damaged(self._paths, f"{len(set(ids)) - len(rows)} passages are missing")
-        found = whole_chunks(row[:-1] for row in rows)
-        return [
-            StoredChunk(
-                chunk.id,
-                chunk.document,
-                chunk.start,
-                chunk.end,
-                str(chunk.id) if row[-1] in _FORMATS_OF_ROWS else chunk.headings,
-            )
-            for chunk, row in zip(found, rows, strict=True)
-        ]
+        )
+        found = [StoredChunk(*row) for row in rows]
+        if len(found) != len(set(ids)):
+            raise _damaged(self._paths, f"{len(set(ids)) - len(found)} passages are missing")
+        return found
 
     def passages(self, places: Sequence[Place]) -> list[StoredPassage]:
-        """What a hit shows, for each place, in one query, in the order of `places`."""
+        """What a hit shows, for each place, in the order of `places`; the rows that it is made of are checked.
+
+        Raises:
+            IndexDamagedError: One isn't what was written.
+        """
+        query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id IN (SELECT value FROM json_each(?))"  # noqa: S608
+        whole_chunks(self._db.execute(query, [json.dumps([id_ for place in places for id_ in place.chunks])]))
         rows = self._db.execute(
             "SELECT place.key, d.id, f.path, d.title, c.page, c.line, c.headings,"
             " substr(d.text, place.value ->> 1 + 1, place.value ->> 2 - place.value ->> 1),"
             " f.size, f.mtime_ns, f.sha256, f.seen_ns, d.key"
             " FROM json_each(?) place JOIN chunks c ON c.id = place.value ->> 0"
             " JOIN documents d ON d.key = c.document LEFT JOIN files f ON f.id = d.file",
-            [json.dumps([(place.chunk, place.start, place.end) for place in places])],
+            [json.dumps([(place.chunks[0], place.start, place.end) for place in places])],
         ).fetchall()
         self._check({row[-1] for row in rows})
         found = {
