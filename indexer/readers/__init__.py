@@ -107,7 +107,8 @@ def read(
     except MemoryError as error:
         raise UnreadableError("needs more memory than there is") from error
     except Exception as error:  # parsers of strange files raise anything; one file must not end the run
-        raise UnreadableError(f"damaged or unusual {name}: {_first_line(error)}") from error
+        line = _first_line(error).replace(str(path), path.name)
+        raise UnreadableError(f"damaged or unusual {name}: {line}") from error
 
 
 def _source(path: Path) -> SourceFile:
@@ -149,7 +150,7 @@ def _storable(value: Any) -> Any:
 def _os_reason(error: OSError, name: str) -> str:
     if error.errno in _REASONS:
         return _REASONS[error.errno]
-    if error.errno is None:  # a parser's own error that happens to be an OSError
+    if error.errno in (None, errno.EINVAL):  # a parser's own error, or a place in the file that can't be
         return f"damaged or unusual {name}: {_first_line(error)}"
     return f"can't be read: {error.strerror}"
 

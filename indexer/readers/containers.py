@@ -18,6 +18,10 @@ _MEMBERS = 100_000
 _ERRORS = 100  # the parser lists no more
 _RATIO = 1000  # deflate can't do more than 1032; a real sheet of one repeated word stays well below
 _RATIO_FROM = 16 << 20  # smaller members are harmless whatever their ratio
+# References to surrogates: the parser takes them over, and lxml can't decode what they become.
+_NO_CHARACTER = re.compile(
+    rb"&#(?:[xX]0*[dD][89a-fA-F][0-9a-fA-F]{2}|0*(?:5529[6-9]|55[3-9]\d\d|56\d{3}|57[0-2]\d\d|573[0-3]\d|5734[0-3]));"
+)
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -71,6 +75,7 @@ def parse_xml_part(content: bytes) -> tuple[Any, str]:
         recover=True,
     )
     _check_entities(content)
+    content = _NO_CHARACTER.sub(b"&#xfffd;", content)
     try:
         root = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:

@@ -156,7 +156,7 @@ def _date(message: EmailMessage) -> str:
     written = _header(message, "date")
     try:
         return parsedate_to_datetime(written).isoformat()
-    except ValueError:
+    except (OverflowError, ValueError):
         return written
 
 
