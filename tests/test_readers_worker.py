@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from indexer import Indexer
 from indexer.readers import ReadLimits, read
 from indexer.readers.process import ReadingProcess
+from retriever.encoder import TextEncoder
 from retriever.errors import SpanseekError, UnreadableError
 from retriever.types import Extract
 
@@ -92,15 +94,16 @@ def pid_of(process: ReadingProcess) -> int:
 
 def is_gone(pid: int, seconds: float = 20.0) -> bool:
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while True:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             return True
         if state == "Z":
             return True
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.02)
-    return False
 
 
 def test_the_same_is_read_in_both_processes(reading: ReadingProcess) -> None:
@@ -132,6 +135,19 @@ def test_one_process_reads_many_files_and_ends_when_closed(reading: ReadingProce
     reading.close()
     assert is_gone(first)
     assert [extract.text for extract in reading.read(path)] == ["words"], "it can be used again"
+
+
+def test_an_indexer_ends_its_process_when_it_is_closed(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
+    write(tmp_path / "a.txt", "red cat")
+    with Indexer.open(tmp_path / "index", encoder=tiny_encoder) as indexer:
+        assert indexer.add_paths([tmp_path / "a.txt"]).indexed == 1
+        worker = pid_of(indexer._files)
+        assert indexer.add_paths([tmp_path / "a.txt"]).unchanged == 1
+        assert not is_gone(worker, 0.0)
+    assert is_gone(worker)
+    with Indexer.open(tmp_path / "index", encoder=tiny_encoder) as indexer:
+        assert indexer.add_paths([tmp_path / "a.txt"]).unchanged == 1
+        assert indexer._files._worker is None, "what hasn't changed starts none"
 
 
 def test_what_the_worker_imports(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 `read` picks the format and yields the file's documents. `detect.py` knows the formats, `encoding.py` turns bytes into
 text; each other module reads one format and is imported only when a file needs it, so a missing package costs one
-format and not the program.
+format and not the program. `process.py` does the same for files that may crash or hang their parser: in a process of
+its own, which is `worker.py`, over pipes that `messages.py` describes.
 
 Useful for: turning any one file into `Extract`s, with one reason in words where that fails.
 Not for: finding files (`indexer.discover`) or cutting text into passages (`indexer.chunking`).
