@@ -1,5 +1,8 @@
 """Errors that a user can act on: each message is one line that says what is wrong and what to do."""
 
+REPAIR = ": run 'spanseek verify --repair'"
+"""How the message of an index that is damaged ends."""
+
 
 class SpanseekError(Exception):
     """Base of every error that this project raises on purpose. The command line prints it and exits with 2."""

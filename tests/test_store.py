@@ -503,3 +503,13 @@ def test_words_are_found_where_nothing_can_be_written(
     assert [hit.chunk for hit in reader.search(held, "blue", 5)] == [7]
     reader.close()
     assert not place.exists()
+
+
+def test_what_is_beyond_repair_says_so(root: Path, tiny_encoder: TextEncoder, sentences: Texts) -> None:
+    add(root, tiny_encoder, sentences)
+    path = root / "index.sqlite"
+    path.write_bytes(b"not what it was " + path.read_bytes()[16:])
+    with pytest.raises(
+        IndexDamagedError, match=r"file is not a database\), beyond repair: index into a new folder"
+    ):
+        repair(root)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.errors import IndexDamagedError
+from retriever.errors import REPAIR, IndexDamagedError
 
 CHUNK_COLUMNS = 'c.id, c.document, c.start, c."end", c.page, c.line, c.headings, c.vector, c.checksum'
 DOCUMENT_COLUMNS = "d.key, d.id, f.path, d.format, d.title, d.language, d.metadata, d.text, d.sha256, d.pages, d.lines, d.checksum"
@@ -76,7 +76,7 @@ def whole_chunks(rows: Iterable[Sequence[Any]]) -> list[ChunkRow]:
     chunks = [ChunkRow(*row) for row in rows]
     for chunk in chunks:
         if not chunk.is_whole():
-            raise IndexDamagedError(f"passage {chunk.id} is damaged: run 'spanseek verify --repair'")
+            raise IndexDamagedError(f"passage {chunk.id} is damaged{REPAIR}")
     return chunks
 
 
@@ -96,7 +96,7 @@ def whole_documents(rows: Iterable[Sequence[Any]]) -> list[DocumentRow]:
     documents = [DocumentRow(*row) for row in rows]
     for document in documents:
         if not document.is_whole():
-            raise IndexDamagedError(f"{document.id!r} is damaged: run 'spanseek verify --repair'")
+            raise IndexDamagedError(f"{document.id!r} is damaged{REPAIR}")
     return documents
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from retriever.errors import IndexAccessError, IndexDamagedError, SpanseekError
+from retriever.errors import REPAIR, IndexAccessError, IndexDamagedError, SpanseekError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -98,4 +98,4 @@ def _of_system(number: int, reason: str, root: Path) -> SpanseekError:
 
 def _damaged(reason: str, root: Path) -> IndexDamagedError:
     line = reason.partition("\n")[0][:_LONGEST_REASON]  # SQLite quotes the text that it can't decode
-    return IndexDamagedError(f"the index at {root} is damaged ({line}): run 'spanseek verify --repair'")
+    return IndexDamagedError(f"the index at {root} is damaged ({line}){REPAIR}")

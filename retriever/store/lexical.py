@@ -16,7 +16,7 @@ from typing import Any
 
 from tantivy import Document, FieldType, Index, Occur, Query, Schema, SchemaBuilder, Searcher
 
-from retriever.errors import IndexDamagedError
+from retriever.errors import REPAIR, IndexDamagedError
 from retriever.store.analysis import analyzer, fold
 from retriever.store.failures import tantivy_told, told
 from retriever.store.layout import make_folder, sync_folder
@@ -83,7 +83,7 @@ class LexicalWriter:
         segments = SegmentCheck(folder)
         with told(folder.parent):
             if not segments.check(segments.published()):  # nobody else writes to it
-                raise IndexDamagedError(f"a file is missing from {folder}: run 'spanseek verify --repair'")
+                raise IndexDamagedError(f"a file is missing from {folder}{REPAIR}")
         with self._told():
             self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
 
@@ -194,9 +194,7 @@ class LexicalReader:
                 if self._segments.published() == published:
                     return
             elif published == before:
-                raise IndexDamagedError(
-                    f"a file is missing from {self._folder}: run 'spanseek verify --repair'"
-                )
+                raise IndexDamagedError(f"a file is missing from {self._folder}{REPAIR}")
             before = published
 
     def chunks(self, searcher: Searcher) -> list[int]:

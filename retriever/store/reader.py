@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from retriever.errors import IndexDamagedError, IndexFormatError, IndexNotFoundError
+from retriever.errors import REPAIR, IndexDamagedError, IndexFormatError, IndexNotFoundError
 from retriever.filters import Filter, compile_filters
 from retriever.store.checksums import (
     CHUNK_COLUMNS,
@@ -126,7 +126,11 @@ class IndexReader:
         self._closed = False
         self._state: State | None = None
         self._lexical: LexicalReader | None = None
-        self.manifest = read_manifest(self._connection())
+        try:
+            self.manifest = read_manifest(self._connection())
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Closes every connection; a search after that is an error."""
@@ -191,7 +195,7 @@ class IndexReader:
             except FileNotFoundError:
                 if self._latest_revision() == manifest.revision:
                     raise IndexDamagedError(
-                        f"a file of vectors is missing from {self.paths.root}: run 'spanseek verify --repair'"
+                        f"a file of vectors is missing from {self.paths.root}{REPAIR}"
                     ) from None
                 return None
             # tantivy was read after the transaction began. It agrees with it unless a later commit has begun to
@@ -443,10 +447,9 @@ def _check_counts(connection: sqlite3.Connection, manifest: Manifest, lexical: i
     ).fetchone()
     if (documents, chunks, masked) != (manifest.documents, manifest.chunks, 0) or lexical < chunks:
         raise IndexDamagedError(
-            f"{chunks} of {manifest.chunks} passages are stored, {lexical} of them found by their words: "
-            "run 'spanseek verify --repair'"
+            f"{chunks} of {manifest.chunks} passages are stored, {lexical} of them found by their words{REPAIR}"
         )
 
 
 def _damaged(paths: IndexPaths, reason: object) -> IndexDamagedError:
-    return IndexDamagedError(f"{paths.database} is damaged ({reason}): run 'spanseek verify --repair'")
+    return IndexDamagedError(f"{paths.database} is damaged ({reason}){REPAIR}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from retriever.errors import IndexNotFoundError
+from retriever.errors import REPAIR, IndexDamagedError, IndexNotFoundError
 from retriever.store.checksums import (
     CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
@@ -45,7 +45,8 @@ class Repair:
 
 
 def repair(root: Path) -> Repair:
-    """Looks at an index, and mends what is wrong with it.
+    """Looks at an index, and mends what is wrong with it. Where pages of SQLite's are broken, who has it open for
+    reading must open it again.
 
     Raises:
         IndexNotFoundError: There is no index.
@@ -56,6 +57,14 @@ def repair(root: Path) -> Repair:
     paths = IndexPaths(root)
     if not paths.database.exists():
         raise IndexNotFoundError(f"there is no index at {root}: make one with 'spanseek index PATH'")
+    try:
+        return _repair(root, paths)
+    except IndexDamagedError as error:
+        reason = str(error).removesuffix(REPAIR)
+        raise IndexDamagedError(f"{reason}, beyond repair: index into a new folder") from error
+
+
+def _repair(root: Path, paths: IndexPaths) -> Repair:
     IndexWriter.upgrade(root)
     found = verify(root)
     if not found.damage:
@@ -66,7 +75,7 @@ def repair(root: Path) -> Repair:
     with IndexWriter.open(root, recover=False) as writer:
         lost += writer.drop_damaged()
         writer.compact()
-    return Repair(found.damage, tuple(lost), verify(root))
+    return Repair(found.damage, tuple(dict.fromkeys(lost)), verify(root))
 
 
 def _salvage(paths: IndexPaths) -> list[str]:

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from retriever.errors import IndexDamagedError
+from retriever.errors import REPAIR, IndexDamagedError
 
 _MAGIC = 1337
 _END = struct.Struct("<II")
@@ -116,4 +116,4 @@ def _check_file(path: Path) -> int | None:
 
 
 def _damaged(path: Path, reason: object) -> IndexDamagedError:
-    return IndexDamagedError(f"{path} is damaged ({reason}): run 'spanseek verify --repair'")
+    return IndexDamagedError(f"{path} is damaged ({reason}){REPAIR}")

@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.errors import IndexDamagedError
+from retriever.errors import REPAIR, IndexDamagedError
 from retriever.store.layout import make_folder, sync_folder
 from retriever.store.manifest import Shard
 
@@ -199,10 +199,10 @@ def _open(folder: Path, expected: Shard, dimension: int) -> Any:
             size += len(block)
             checksum = zlib.crc32(block, checksum)
     if (size, checksum) != (expected.size, expected.checksum):
-        raise IndexDamagedError(f"{path} is damaged: run 'spanseek verify --repair'")
+        raise IndexDamagedError(f"{path} is damaged{REPAIR}")
     shard: Any = faiss.read_index(str(path))
     if shard.d != dimension:
-        raise IndexDamagedError(f"{path} holds vectors of another length: run 'spanseek verify --repair'")
+        raise IndexDamagedError(f"{path} holds vectors of another length{REPAIR}")
     return shard
 
 
