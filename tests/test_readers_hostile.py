@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -14,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from indexer import Indexer
-from indexer.readers import ReadLimits
+from indexer.chunking import chunk_document
+from indexer.readers import ReadLimits, read
 from indexer.readers.process import ReadingProcess
 from retriever import Retriever
+from retriever.config import ChunkingConfig
 from retriever.encoder import TextEncoder
 from retriever.errors import UnreadableError
 from retriever.types import Extract
@@ -484,6 +487,19 @@ def test_pages_made_to_keep_a_reader_busy(outcome: Outcome) -> None:
     tables = "<table>" * 200 + "<a/>" * N
     assert outcome("a.xml", f"{XML}<r>{tables}{WORDS}</r>")[0] == WORDS
     assert WORDS in outcome("b.xml", f"{XML}<r>&lt;a &gt;{'x' * N}{WORDS}</r>")[0]
+
+
+def test_headings_without_end_are_cut_in_time_that_grows_with_them(tmp_path: Path) -> None:
+    """This is done where it is indexed, and no clock runs there."""
+    path = tmp_path / "a.md"
+    path.write_text("".join(f"{'#' * (1 + number % 6)} h{number}\n" for number in range(100_000)))
+    (extract,) = read(path)
+    words = re.compile(r"\S+")
+    chunks = chunk_document(
+        extract, lambda text: [match.span() for match in words.finditer(text)], ChunkingConfig()
+    )
+    assert len(extract.headings) == 100_000
+    assert chunks[-1].end == len(extract.text.rstrip())
 
 
 NAMES = [

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from retriever.types import Extract, Heading, Span
 
@@ -43,20 +44,18 @@ def sections(extract: Extract, fits: Callable[[int, int], bool]) -> Iterator[Sec
     position = 0
     for row in [*extract.rows, Span(len(text), len(text))]:
         within = headings[_first_from(headings, position) : _first_from(headings, row.start)]
-        pending: Section | None = None
+        pending: list[Section] = []
         for section, is_bare in _under_headings(text, within, position, row.start):
-            joined = _joined(pending, section)
-            pending = joined if is_bare else None
+            pending.append(section)
             if not is_bare:
-                yield joined
+                yield _joined(pending)
+                pending = []
         alone = Section(row.start, row.end)
-        if pending is None:
+        if pending and not fits(pending[0].start, row.end) and fits(row.start, row.end):
+            yield _joined(pending)
             yield alone
-        elif fits(pending.start, row.end) or not fits(row.start, row.end):
-            yield _joined(pending, alone)
         else:
-            yield pending
-            yield alone
+            yield _joined([*pending, alone])
         position = row.end
 
 
@@ -76,8 +75,8 @@ def _first_from(headings: Sequence[Heading], position: int) -> int:
     return bisect_left(headings, position, key=lambda heading: heading.start)
 
 
-def _joined(first: Section | None, second: Section) -> Section:
-    return Section(first.start, second.end, first.breaks + second.breaks) if first else second
+def _joined(parts: Sequence[Section]) -> Section:
+    return Section(parts[0].start, parts[-1].end, tuple(chain.from_iterable(part.breaks for part in parts)))
 
 
 def _under_headings(
