@@ -67,9 +67,10 @@ def main() -> None:
         # Whoever read our output has enough of it; say nothing more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; what was committed by then is in the index", err=True)
-        sys.exit(_INTERRUPTED)
+    except SystemExit as error:
+        if error.code == _INTERRUPTED:  # typer has made this of Ctrl-C
+            typer.echo("interrupted; what was indexed by then is kept", err=True)
+        raise
     except SpanseekError as error:
         _fail(str(error))
     except (OSError, sqlite3.Error) as error:

@@ -334,6 +334,15 @@ def test_output_into_a_closed_pipe_is_no_traceback(indexed: Run, tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
+def test_an_interrupted_run_says_that_nothing_is_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("indexer.api.Indexer.add_paths", interrupted)
+    code, out, err = run("index", "docs")
+    assert (code, out, err) == (130, "", "interrupted; what was indexed by then is kept\n")
+
+
 @pytest.mark.parametrize(
     ("passage", "question", "text", "marked"),
     [
