@@ -394,8 +394,19 @@ class Snapshot:
         yield from (row[0] for row in rows)
 
     def document_ids(self) -> list[str]:
-        """Ids of all documents, sorted."""
-        return [row[0] for row in self._db.execute("SELECT id FROM documents ORDER BY id")]
+        """Ids of all documents, sorted.
+
+        Raises:
+            IndexDamagedError: The table and its index name others: neither has checksums over all of them.
+        """
+        ids = [
+            row[0]
+            for row in self._db.execute("SELECT id FROM documents INDEXED BY sqlite_autoindex_documents_1")
+        ]
+        others = [row[0] for row in self._db.execute("SELECT id FROM documents NOT INDEXED")]
+        if None in ids or set(ids) != set(others):
+            raise _damaged(self._paths, "it isn't certain which documents there are")
+        return sorted(ids)
 
     def status(self) -> IndexStatus:
         """What the index holds and how it was made."""
