@@ -25,7 +25,7 @@ from typing import Any
 
 import breaking
 from breaking import begin_child, in_child
-from library import compact_index, index_files, make_texts, problems, remove_files, unique_word
+from library import Step, compact_index, index_files, make_texts, problems, remove_files, unique_word
 
 _LONGEST_LIFE = 8.0
 """Seconds until a writer is killed at the latest."""
@@ -96,15 +96,27 @@ class Torture:
                     for number in rng.sample(range(20), rng.randrange(12, 20))
                     for name, text in make_texts(range(number, number + 1), version=rng.randrange(3)).items()
                 }
-                index_files(texts).act(self.root, self.encoder)
                 name = rng.choice(sorted(texts))
-                remove_files(texts, [name], name).act(self.root, self.encoder)
-                if rng.random() < 0.3:
-                    compact_index(texts).act(self.root, self.encoder)
+                steps = [index_files(texts), remove_files(texts, [name], name)]
+                steps += [compact_index(texts)] if rng.random() < 0.3 else []
+                for step in steps:
+                    self._insist(step)
                 runs += 1
             return runs
 
         return work
+
+    def _insist(self, step: Step) -> None:
+        """Does a step; the intruder may have the lock for a moment, since each step opens the index anew."""
+        from retriever.errors import IndexLockedError
+
+        for _ in range(200):
+            try:
+                step.act(self.root, self.encoder)
+                return
+            except IndexLockedError:
+                time.sleep(0.05)
+        raise TimeoutError("the lock wasn't let go")
 
     def _intrude(self) -> int:
         """Tries to write too; returns the process that it is told of, or 0 where there was none just then."""
