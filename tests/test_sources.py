@@ -221,7 +221,7 @@ def test_the_records_come_with_the_passages(opened: Open) -> None:
     asked: list[str] = []
     with opened() as retriever:
         retriever.search("the price")
-        connection = retriever._reader._connection()
+        (connection,) = retriever._reader._free
         connection.set_trace_callback(lambda sql: asked.append(sql) if "files f" in sql else None)
         assert len(retriever.search("the price")) > 3
     assert len(asked) == 1

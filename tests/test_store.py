@@ -513,3 +513,108 @@ def test_what_is_beyond_repair_says_so(root: Path, tiny_encoder: TextEncoder, se
         IndexDamagedError, match=r"file is not a database\), beyond repair: index into a new folder"
     ):
         repair(root)
+
+
+@pytest.mark.parametrize("compactions", [1, 2])
+def test_what_a_repair_cannot_save_is_said_and_read_again(
+    tmp_path: Path, tiny_encoder: TextEncoder, compactions: int
+) -> None:
+    """Also of a file that holds many documents, only some of which are lost."""
+    root, path = tmp_path / "index", tmp_path / "rows.jsonl"
+    lines = [
+        f'{{"id": "r{i}", "text": "the price of sensor {i} fell. {"snow and wind " * 20}"}}'
+        for i in range(60)
+    ]
+    path.write_text("\n".join(lines))
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        indexer.add_paths([path])
+        indexer.add_documents([InputDocument("memo", "a red dog")])
+        for _ in range(compactions):
+            indexer.compact()
+    content = bytearray((root / "index.sqlite").read_bytes())
+    place = content.rindex(b"the price of sensor 30 fell")
+    size = 4096
+    content[place // size * size : place // size * size + 8] = b"\xff" * 8  # the head of a page of texts
+    (root / "index.sqlite").write_bytes(content)
+    done = repair(root)
+    assert done.after.damage == ()
+    assert done.after.documents < 61
+    named = [id_ for id_ in done.lost if "whose names" not in id_]
+    assert len(named) == 61 - done.after.documents
+    assert "rows.jsonl#r30" in named
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        report = indexer.add_paths([path])
+        assert report.indexed == len([id_ for id_ in named if id_ != "memo"])
+    with Retriever.open(root, encoder=tiny_encoder) as retriever:
+        assert set(retriever.document_ids()) >= {f"rows.jsonl#r{i}" for i in range(60)}
+
+
+def test_one_snapshot_within_another(root: Path, tiny_encoder: TextEncoder, sentences: Texts) -> None:
+    add(root, tiny_encoder, sentences)
+    with Retriever.open(root, encoder=tiny_encoder) as retriever:
+        for hits in retriever.search_many(["cat mat", "snow"], 1):
+            assert retriever.document(hits[0].document_id).text == hits[0].text
+        retriever.passages()  # begun and left
+
+
+def test_threads_leave_no_connections_behind(root: Path, tiny_encoder: TextEncoder, sentences: Texts) -> None:
+    add(root, tiny_encoder, sentences)
+    with Retriever.open(root, encoder=tiny_encoder) as retriever:
+        for _ in range(20):
+            thread = threading.Thread(target=retriever.document, args=("cat",))
+            thread.start()
+            thread.join()
+        assert len(retriever._reader._connections) == 1
+
+
+def test_an_interrupted_compaction_publishes_no_half_of_the_words(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(root, tiny_encoder, sentences)
+    indexer = Indexer.open(root, encoder=tiny_encoder)
+    indexer.remove(["cafe"])
+    real = LexicalWriter.add
+
+    def add_some(self: LexicalWriter, chunk: int, document: int, text: str) -> None:
+        if chunk == 3:
+            raise KeyboardInterrupt
+        real(self, chunk, document, text)
+
+    monkeypatch.setattr(LexicalWriter, "add", add_some)
+    with pytest.raises(KeyboardInterrupt):
+        indexer.compact()
+    indexer.close()
+    assert sorted(found(root, tiny_encoder, "the")) == sorted(set(sentences) - {"cafe"})
+    assert verify(root).damage == ()
+
+
+def test_a_generation_whose_commit_failed_is_built_again(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        indexer.add_documents(InputDocument(id_, text) for id_, text in sentences.items())
+        with monkeypatch.context() as patched:
+            patched.setattr("retriever.store.writer.write_manifest", fail)
+            with pytest.raises(IndexAccessError, match="make room"):
+                indexer._writer.merge(force=True)
+        indexer._writer.merge(force=True)
+    assert verify(root).damage == ()
+
+
+def test_an_unknown_failure_of_the_disk_costs_nothing(
+    root: Path, tiny_encoder: TextEncoder, sentences: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(root, tiny_encoder, sentences)
+
+    def stale(_: object) -> bytes:
+        raise OSError(116, "Stale file handle")
+
+    before = sorted(path.name for path in (root / "lexical").iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr("retriever.store.segments.SegmentCheck.published", stale)
+        with pytest.raises(IndexAccessError, match="try again"):
+            Indexer.open(root, encoder=tiny_encoder)
+    assert sorted(path.name for path in (root / "lexical").iterdir()) == before

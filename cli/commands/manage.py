@@ -96,7 +96,7 @@ def verify(
         }
         print_json(shown | ({"repaired": done.before, "lost": done.lost} if repair else {}))
     else:
-        for line in done.before:
+        for line in set(done.before) - set(found.damage):
             notice(f"repaired: {line}")
         for id_ in done.lost:
             notice(f"taken out, since it was damaged: {id_}")

@@ -14,7 +14,7 @@ from retriever.errors import REPAIR, IndexAccessError, IndexDamagedError, Spanse
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
-_BUSY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EINTR)
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _SQLITE = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_READONLY: errno.EROFS,
@@ -66,6 +66,8 @@ def tantivy_told(root: Path) -> Iterator[None]:
             raise
         reason = str(error) or type(error).__name__
         number = _NUMBER.search(reason)
+        if "LockBusy" in reason:
+            raise _of_system(errno.EAGAIN, reason, root) from error
         if number is None:
             raise _damaged(reason, root) from error
         raise _of_system(int(number.group(1) or number.group(2)), reason, root) from error
@@ -91,9 +93,9 @@ def _of_system(number: int, reason: str, root: Path) -> SpanseekError:
         return IndexAccessError(
             f"the index at {root} is out of reach ({os.strerror(number)}): see who may write there"
         )
-    if number in _BUSY:
-        return IndexAccessError(f"the index at {root} can't be reached just now ({reason}): try again")
-    return _damaged(reason, root)
+    if number in _MISSING:
+        return _damaged(reason, root)
+    return IndexAccessError(f"the index at {root} can't be reached just now ({reason}): try again")
 
 
 def _damaged(reason: str, root: Path) -> IndexDamagedError:

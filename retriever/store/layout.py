@@ -4,12 +4,14 @@
     vectors/NNNNNNNN/       a generation: immutable FAISS files; the manifest names the current one
     lexical/                a tantivy index
     writer.lock             held by the one writer; names it
+    repaired.sqlite         while `verify --repair` saves what can be read
 
 Everything but `index.sqlite` can be rebuilt from it (`spanseek verify --repair`).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,11 @@ class IndexPaths:
     @property
     def database(self) -> Path:
         return self.root / "index.sqlite"
+
+    @property
+    def repaired(self) -> Path:
+        """A database that `verify --repair` is writing; it takes the place of the damaged one once it is whole."""
+        return self.root / "repaired.sqlite"
 
     @property
     def vectors(self) -> Path:
@@ -80,6 +87,14 @@ class IndexPaths:
         return self.base / stored
 
 
+def size_of(path: Path) -> int | None:
+    """Of a file, in bytes; `None` where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder, and those above it, that only their owner can look into, for good; one that is there stays."""
     if path.is_dir():
@@ -98,5 +113,8 @@ def sync_folder(folder: Path) -> None:
         return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that have no such thing
+            raise
     finally:
         os.close(descriptor)

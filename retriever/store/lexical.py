@@ -62,8 +62,8 @@ def _schema() -> Schema:
     return builder.build()
 
 
-def _open(folder: Path, language: str, *, create: bool) -> Index:
-    with tantivy_told(folder.parent):
+def _open(folder: Path, language: str, root: Path, *, create: bool) -> Index:
+    with tantivy_told(root):
         if not create and not Index.exists(str(folder)):
             raise ValueError(f"{META} is missing")
         index = Index(_schema(), path=str(folder), reuse=True)
@@ -77,7 +77,7 @@ class LexicalWriter:
     def __init__(self, folder: Path, language: str) -> None:
         make_folder(folder)
         self._folder = folder
-        self._index = _open(folder, language, create=True)
+        self._index = _open(folder, language, folder.parent, create=True)
         sync_folder(folder)
         self._schema = self._index.schema
         segments = SegmentCheck(folder)
@@ -154,7 +154,11 @@ class LexicalReader:
         self._folder = folder
         self._segments = SegmentCheck(folder)
         self._mirror = Mirror(folder) if is_needed(folder) else None
-        self._load(lambda: self._open(language))
+        try:
+            self._load(lambda: self._open(language))
+        except BaseException:
+            self.close()
+            raise
         self._schema = self._index.schema
         self._analyzer = analyzer(language)
         self._question_analyzer = analyzer(language, question=True)
@@ -175,7 +179,7 @@ class LexicalReader:
 
     def _open(self, language: str) -> None:
         place = self._folder if self._mirror is None else self._mirror.path
-        self._index = _open(place, language, create=False)
+        self._index = _open(place, language, self._folder.parent, create=False)
         self._index.config_reader(reload_policy="manual")
 
     def _load(self, load: Callable[[], None]) -> None:

@@ -32,10 +32,13 @@ class WriterLock:
         self._file = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             owner = self._owner()
             self._file.close()
             raise IndexLockedError(f"{owner} is writing to this index; wait until it is done") from error
+        except OSError:
+            self._file.close()
+            raise
         try:
             self._file.truncate(0)
             json.dump(

@@ -7,7 +7,13 @@ import sqlite3
 from dataclasses import astuple, dataclass
 
 from retriever.config import ChunkingConfig
-from retriever.errors import IndexDamagedError, IndexFormatError, IndexNotFoundError, IndexOutdatedError
+from retriever.errors import (
+    REPAIR,
+    IndexDamagedError,
+    IndexFormatError,
+    IndexNotFoundError,
+    IndexOutdatedError,
+)
 from retriever.store.checksums import manifest_checksum
 from retriever.store.layout import FORMAT_VERSION
 
@@ -63,21 +69,14 @@ class Manifest:
 
 
 def is_begun(connection: sqlite3.Connection) -> bool:
-    """Whether a database is an index, and not one whose making was stopped before there was anything in it.
-
-    Raises:
-        IndexDamagedError: SQLite can't make sense of it.
-    """
-    try:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        parts = [
-            f"EXISTS (SELECT 1 FROM {table})"  # noqa: S608
-            for table in ("manifest", "files", "documents")
-            if table in tables
-        ]
-        return bool(parts) and bool(connection.execute(f"SELECT {' OR '.join(parts)}").fetchone()[0])
-    except sqlite3.DatabaseError as error:
-        raise IndexDamagedError(f"the index can't be read ({error}): index into a new folder") from error
+    """Whether a database is an index, and not one whose making was stopped before there was anything in it."""
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    parts = [
+        f"EXISTS (SELECT 1 FROM {table})"  # noqa: S608
+        for table in ("manifest", "files", "documents")
+        if table in tables
+    ]
+    return bool(parts) and bool(connection.execute(f"SELECT {' OR '.join(parts)}").fetchone()[0])
 
 
 def read_manifest(connection: sqlite3.Connection) -> Manifest:
@@ -121,10 +120,8 @@ def read_manifest(connection: sqlite3.Connection) -> Manifest:
             chunks=int(rows["chunks"]),
             revision=int(rows["revision"]),
         )
-    except (sqlite3.DatabaseError, KeyError, TypeError, ValueError) as error:
-        raise IndexDamagedError(
-            f"the index's manifest can't be read ({error}): index into a new folder"
-        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise IndexDamagedError(f"the index's manifest can't be read ({error}){REPAIR}") from error
 
 
 def write_manifest(connection: sqlite3.Connection, manifest: Manifest) -> None:

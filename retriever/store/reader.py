@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from retriever.errors import REPAIR, IndexDamagedError, IndexFormatError, IndexNotFoundError
+from retriever.errors import REPAIR, FilterError, IndexDamagedError, IndexFormatError, IndexNotFoundError
 from retriever.filters import Filter, compile_filters
 from retriever.store.checksums import (
     CHUNK_COLUMNS,
@@ -120,25 +120,28 @@ class IndexReader:
         self.paths = IndexPaths(root)
         if not self.paths.database.exists():
             raise IndexNotFoundError(f"there is no index at {root}: make one with 'spanseek index PATH'")
-        self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._free: list[sqlite3.Connection] = []
+        self._pool = threading.Lock()
         self._lock = threading.Lock()
         self._closed = False
         self._state: State | None = None
         self._lexical: LexicalReader | None = None
         try:
-            self.manifest = read_manifest(self._connection())
+            with self._connection() as connection, sqlite_told(root):
+                self.manifest = read_manifest(connection)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Closes every connection; a search after that is an error."""
-        with self._lock:
+        with self._lock, self._pool:
             self._closed = True
             for connection in self._connections:
                 connection.close()
             self._connections.clear()
+            self._free.clear()
             if self._lexical is not None:
                 self._lexical.close()
 
@@ -152,27 +155,39 @@ class IndexReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """One committed state of the index; nothing seen through it changes."""
-        connection = self._connection()
-        for _ in range(_ATTEMPTS):
-            with read_transaction(connection, self.paths):
-                manifest = read_manifest(connection)  # the first read fixes what this transaction sees
-                state = self._load(connection, manifest)
-                if state is not None:
-                    yield Snapshot(connection, state, self._lexical_reader(), self.paths)
-                    return
+        """One committed state of the index; nothing seen through it changes. One may be opened within another."""
+        with self._connection() as connection:
+            for _ in range(_ATTEMPTS):
+                with read_transaction(connection, self.paths):
+                    manifest = read_manifest(connection)  # the first read fixes what this transaction sees
+                    state = self._load(connection, manifest)
+                    if state is not None:
+                        yield Snapshot(connection, state, self._lexical_reader(), self.paths)
+                        return
         raise IndexFormatError(f"the index at {self.paths.root} can't be read: run 'spanseek verify'")
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if self._closed:
-            raise IndexNotFoundError("this index was closed; open it again")
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """One that nobody else uses meanwhile, this thread included: a search may be under way while another begins."""
+        with self._pool:
+            if self._closed:
+                raise IndexNotFoundError("this index was closed; open it again")
+            connection = self._free.pop() if self._free else None
         if connection is None:
             connection = connect(self.paths.database)
-            with self._lock:
+            with self._pool:
                 self._connections.append(connection)
-            self._local.connection = connection
-        return connection
+        try:
+            yield connection
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._pool:
+            if self._closed:
+                connection.close()
+            else:
+                self._free.append(connection)
 
     def _lexical_reader(self) -> LexicalReader:
         if self._lexical is None:
@@ -226,7 +241,8 @@ class IndexReader:
         """As committed by now, outside of any transaction of this thread."""
         probe = connect(self.paths.database)
         try:
-            return read_manifest(probe).revision
+            with sqlite_told(self.paths.root):
+                return read_manifest(probe).revision
         finally:
             probe.close()
 
@@ -255,7 +271,12 @@ class Snapshot:
         condition, values = compile_filters(filters)
         # The condition is made of fixed parts; values are parameters.
         matching = f"SELECT d.key FROM documents d LEFT JOIN files f ON f.id = d.file WHERE {condition}"  # noqa: S608
-        documents = [row[0] for row in self._db.execute(matching, values)]
+        try:
+            documents = [row[0] for row in self._db.execute(matching, values)]
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
+                raise FilterError(f"these filters are more than SQLite takes: {error}") from error
+            raise
         chunks = self._db.execute(
             f"SELECT id FROM chunks WHERE document IN ({matching}) ORDER BY id",  # noqa: S608
             values,
@@ -458,7 +479,8 @@ def _check_counts(connection: sqlite3.Connection, manifest: Manifest, lexical: i
     ).fetchone()
     if (documents, chunks, masked) != (manifest.documents, manifest.chunks, 0) or lexical < chunks:
         raise IndexDamagedError(
-            f"{chunks} of {manifest.chunks} passages are stored, {lexical} of them found by their words{REPAIR}"
+            f"{chunks} of {manifest.chunks} passages are stored, {lexical} of them found by their words, "
+            f"{masked} taken for deleted{REPAIR}"
         )
 
 

@@ -21,12 +21,16 @@ from retriever.store.checksums import (
     ChunkRow,
     DocumentRow,
 )
+from retriever.store.failures import told
 from retriever.store.layout import IndexPaths, sync_folder
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import read_manifest, write_manifest
 from retriever.store.schema import connect, migrate, transaction
 from retriever.store.verify import Verification, verify
 from retriever.store.writer import IndexWriter
+
+_MOST_ROWS = 10_000_000
+"""Asked for where a table doesn't say how many it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Repair:
 
     Attributes:
         before: What was wrong; nothing is done where nothing is.
-        lost: Ids of documents that had to be taken out, as far as they can still be read.
+        lost: Ids of documents that had to be taken out; how many of them can't be read is a line of its own.
         after: The index as it is now.
     """
 
@@ -82,51 +86,76 @@ def _salvage(paths: IndexPaths) -> list[str]:
     """Copies all rows that are whole into a new database, and puts it in the place of the damaged one.
 
     Returns:
-        Ids of documents that were left behind, as far as they can be read.
+        Ids of documents that were left behind; those that can't be read any more are one line.
+
+    Raises:
+        IndexAccessError: There is no room for the copy, or it may not be written.
     """
-    aside = paths.database.with_suffix(".repaired")
-    for path in _files(aside):
-        path.unlink(missing_ok=True)
-    with WriterLock(paths.lock):
-        old, new = connect(paths.database), connect(aside, write=True)
+    with told(paths.root), WriterLock(paths.lock):
+        _remove(paths.repaired)
         try:
-            manifest = read_manifest(old)
-            migrate(new)
-            with transaction(new):
-                lost = _copy(old, new)
-                documents, chunks = new.execute(
-                    "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
-                ).fetchone()
-                write_manifest(
-                    new,
-                    replace(
-                        manifest,
-                        generation=0,
-                        generation_end=0,
-                        shards=(),
-                        documents=documents,
-                        chunks=chunks,
-                        revision=manifest.revision + 1,
-                    ),
-                )
-        finally:
-            new.close()  # the last connection empties its log into the file
-            old.close()
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        for path in _files(paths.database)[1:]:  # SQLite would take the old log for the new file's
+            lost = _save(paths)
+            with paths.repaired.open("rb") as file:
+                os.fsync(file.fileno())
+        except BaseException:
+            _remove(paths.repaired)
+            raise
+        # SQLite would take the old log for the new file's. What is in it has been emptied into the old file, which
+        # stays as it is until the new one takes its place.
+        for path in _files(paths.database)[1:]:
             path.unlink(missing_ok=True)
-        aside.replace(paths.database)
+        sync_folder(paths.root)
+        paths.repaired.replace(paths.database)
         sync_folder(paths.root)
     return lost
+
+
+def _save(paths: IndexPaths) -> list[str]:
+    old, new = connect(paths.database, write=True), connect(paths.repaired, write=True)
+    try:
+        with suppress(sqlite3.DatabaseError):  # a log that is damaged ends where it is
+            old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        manifest = read_manifest(old)
+        migrate(new)
+        with transaction(new):
+            _copy(old, new)
+            documents, chunks = new.execute(
+                "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+            ).fetchone()
+            lost = _left_behind(old, new, manifest.documents)
+            if lost:  # some of a file's documents may have come over, and others not
+                new.execute("UPDATE files SET sha256 = NULL WHERE skipped IS NULL")
+            changed = {"generation_end": 0, "shards": (), "documents": documents, "chunks": chunks}
+            write_manifest(new, replace(manifest, revision=manifest.revision + 1, **changed))
+    finally:
+        new.close()  # the last connection empties its log into the file
+        old.close()
+    return lost
+
+
+def _left_behind(old: sqlite3.Connection, new: sqlite3.Connection, expected: int) -> list[str]:
+    """Ids of documents that didn't come over, by what the old index of ids still knows."""
+    saved = {row[0] for row in new.execute("SELECT id FROM documents")}
+    known: set[str] = set()
+    with suppress(sqlite3.DatabaseError):
+        for (id_,) in old.execute("SELECT id FROM documents INDEXED BY sqlite_autoindex_documents_1"):
+            known.add(str(id_))
+    lost = sorted(known - saved)
+    unnamed = expected - len(saved) - len(lost)
+    return lost + ([f"{unnamed} whose names can't be read"] if unnamed > 0 else [])
+
+
+def _remove(database: Path) -> None:
+    for path in _files(database):
+        path.unlink(missing_ok=True)
 
 
 def _files(database: Path) -> list[Path]:
     return [database, *(database.with_name(f"{database.name}-{part}") for part in ("wal", "shm"))]
 
 
-def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> list[str]:
-    lost: list[str] = []
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Copies what is whole; a document that misses a chunk is dropped later, with the rest of what is damaged."""
     files: dict[str, int] = {}
     for row in _readable(
         old, "files", "id", "SELECT path, size, mtime_ns, sha256, seen_ns, skipped FROM files"
@@ -139,8 +168,6 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> list[str]:
     for row in _readable(old, "documents", "d.key", f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS}"):  # noqa: S608
         document = DocumentRow(*row)
         if not document.is_whole() or (document.path is not None and document.path not in files):
-            lost.append(str(document.id))
-            new.execute("UPDATE files SET sha256 = NULL WHERE path = ?", [document.path])
             continue
         new.execute(
             "INSERT INTO documents (key, id, file, format, title, language, metadata, text, sha256, pages, lines,"
@@ -149,30 +176,24 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> list[str]:
         )
     for row in _readable(old, "chunks", "c.id", f"SELECT {CHUNK_COLUMNS} FROM chunks c"):  # noqa: S608
         chunk = ChunkRow(*row)
-        if chunk.is_whole():  # a document that misses one is dropped with the rest of what is damaged
+        if chunk.is_whole():
             new.execute(
                 'INSERT INTO chunks (id, document, start, "end", page, line, headings, vector, checksum)'
                 " SELECT ?, key, ?, ?, ?, ?, ?, ?, ? FROM documents WHERE key = ?",
                 [chunk.id, *chunk[2:], chunk.document],
             )
-    # A file none of whose documents came over is one that must be read again.
-    new.execute(
-        "UPDATE files SET sha256 = NULL WHERE skipped IS NULL AND id NOT IN"
-        " (SELECT file FROM documents WHERE file IS NOT NULL)"
-    )
-    return lost
 
 
 def _readable(connection: sqlite3.Connection, table: str, key: str, query: str) -> Iterator[tuple[Any, ...]]:
     """All rows that SQLite can still read, asked for one by one, since one that it can't ends a query."""
     try:
-        last = connection.execute(f"SELECT max({key.rpartition('.')[2]}) FROM {table}").fetchone()[0]  # noqa: S608
+        last = connection.execute(f"SELECT max({key.rpartition('.')[2]}) FROM {table}").fetchone()[0] or 0  # noqa: S608
     except sqlite3.DatabaseError:
-        last = None
-    with suppress(sqlite3.DatabaseError):
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", [table]).fetchone()
-        last = max(last or 0, row[0] if row else 0)
-    for number in range(1, (last or 0) + 1):
+        last = _MOST_ROWS
+        with suppress(sqlite3.DatabaseError):
+            row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", [table]).fetchone()
+            last = min(last, row[0] if row else 0)
+    for number in range(1, last + 1):
         try:
             row = connection.execute(f"{query} WHERE {key} = ?", [number]).fetchone()
         except sqlite3.DatabaseError:

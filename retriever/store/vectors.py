@@ -59,7 +59,7 @@ def build(folder: Path, dimension: int, count: int, blocks: Callable[[], Blocks]
     """Writes a generation: aside, synced to disk, then renamed, so that a folder with this name is whole.
 
     Args:
-        folder: Where to; must not exist.
+        folder: Where to; one that is there was never committed, and is replaced.
         dimension: Length of a vector.
         count: How many vectors there are.
         blocks: Gives them, ids ascending, in blocks; called more than once.
@@ -84,6 +84,7 @@ def build(folder: Path, dimension: int, count: int, blocks: Callable[[], Blocks]
             index.add_with_ids(vectors, ids)
             shards.append(_write(index, aside / _shard_name(number, -(-count // SHARD))))
     sync_folder(aside)
+    shutil.rmtree(folder, ignore_errors=True)  # of a build whose commit failed: nobody has it open
     aside.replace(folder)
     sync_folder(folder.parent)
     return Built(recall, tuple(shards))
@@ -200,7 +201,12 @@ def _open(folder: Path, expected: Shard, dimension: int) -> Any:
             checksum = zlib.crc32(block, checksum)
     if (size, checksum) != (expected.size, expected.checksum):
         raise IndexDamagedError(f"{path} is damaged{REPAIR}")
-    shard: Any = faiss.read_index(str(path))
+    try:
+        shard: Any = faiss.read_index(str(path))
+    except RuntimeError as error:
+        if path.exists():
+            raise IndexDamagedError(f"{path} is damaged{REPAIR}") from error
+        raise FileNotFoundError(path) from error  # a merge took it away just now
     if shard.d != dimension:
         raise IndexDamagedError(f"{path} holds vectors of another length{REPAIR}")
     return shard

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from retriever.errors import IndexDamagedError
+from retriever.errors import IndexDamagedError, IndexNotFoundError
 from retriever.store.checksums import CHUNK_COLUMNS, DOCUMENT_COLUMNS, DOCUMENTS, ChunkRow, DocumentRow
+from retriever.store.failures import sqlite_told
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalReader
 from retriever.store.manifest import Manifest, read_manifest
@@ -19,6 +20,8 @@ from retriever.store.schema import connect
 from retriever.store.sources import file_sha256
 from retriever.store.vectors import Generation
 
+_ATTEMPTS = 5
+"""How often it is looked again where something seems to be wrong while somebody writes."""
 _UNIT_TOLERANCE = 0.01
 """How far from 1 the length of a float16 vector may be."""
 
@@ -51,10 +54,31 @@ def verify(root: Path) -> Verification:
         IndexFormatError: It is of another format version.
     """
     paths = IndexPaths(root)
+    if not paths.database.exists():
+        raise IndexNotFoundError(f"there is no index at {root}: make one with 'spanseek index PATH'")
+    for _ in range(_ATTEMPTS):
+        found, revision = _look(paths)
+        if not found.damage or _revision(paths) == revision:  # FAISS and tantivy are read as they are by now
+            break
+    return found
+
+
+def _revision(paths: IndexPaths) -> int:
     connection = connect(paths.database)
     try:
-        connection.execute("BEGIN")
-        manifest = read_manifest(connection)
+        with sqlite_told(paths.root):
+            return read_manifest(connection).revision
+    finally:
+        connection.close()
+
+
+def _look(paths: IndexPaths) -> tuple[Verification, int]:
+    """What is found, and the revision that it was found in."""
+    connection = connect(paths.database)
+    try:
+        with sqlite_told(paths.root):
+            connection.execute("BEGIN")
+            manifest = read_manifest(connection)
         damage: list[str] = []
         for part in (
             _database_damage(connection),
@@ -69,7 +93,8 @@ def verify(root: Path) -> Verification:
         missing, stale = ([], []) if damage else _compare_files(connection, paths)
     finally:
         connection.close()
-    return Verification(manifest.documents, manifest.chunks, tuple(damage), tuple(missing), tuple(stale))
+    found = Verification(manifest.documents, manifest.chunks, tuple(damage), tuple(missing), tuple(stale))
+    return found, manifest.revision
 
 
 def _database_damage(connection: sqlite3.Connection) -> Iterator[str]:
@@ -126,6 +151,11 @@ def _vector_damage(document: str, chunk: ChunkRow, manifest: Manifest) -> Iterat
 def _generation_damage(
     connection: sqlite3.Connection, manifest: Manifest, paths: IndexPaths
 ) -> Iterator[str]:
+    masked = connection.execute(
+        "SELECT count(*) FROM tombstones t JOIN chunks c ON c.id = t.chunk"
+    ).fetchone()[0]
+    if masked:
+        yield f"vectors: {masked} passages are taken for deleted"
     if not manifest.generation:
         return
     path = paths.generation(manifest.generation)
@@ -164,7 +194,7 @@ def _lexical_damage(connection: sqlite3.Connection, manifest: Manifest, paths: I
 def _compare_files(connection: sqlite3.Connection, paths: IndexPaths) -> tuple[list[str], list[str]]:
     missing, stale = [], []
     for stored, size, sha256 in connection.execute(
-        "SELECT path, size, sha256 FROM files WHERE skipped IS NULL ORDER BY path"
+        "SELECT path, size, sha256 FROM files WHERE skipped IS NULL AND sha256 IS NOT NULL ORDER BY path"
     ):
         path = paths.actual_path(stored)
         try:

@@ -10,7 +10,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -35,15 +35,18 @@ from retriever.store.checksums import (
     whole_chunks,
     whole_documents,
 )
-from retriever.store.failures import told
+from retriever.store.failures import sqlite_told, told
 from retriever.store.generations import drop_old_generations, needs_generation, write_generation
-from retriever.store.layout import IndexPaths, make_folder
+from retriever.store.layout import IndexPaths, make_folder, size_of
 from retriever.store.lexical import Held, LexicalWriter
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import Manifest, is_begun, read_manifest, write_manifest
 from retriever.store.records import FileRecord, PreparedDocument
 from retriever.store.schema import connect, migrate, transaction
 from retriever.types import Anchor, number_at
+
+_NUMBER_BYTES = 2
+"""Of a number in a stored vector: float16."""
 
 
 class IndexWriter:
@@ -112,7 +115,8 @@ class IndexWriter:
         """
         connection = connect(IndexPaths(root).database)
         try:
-            read_manifest(connection)
+            with sqlite_told(root):
+                read_manifest(connection)
         except IndexOutdatedError:
             with cls.open(root) as writer:
                 writer.merge()
@@ -132,6 +136,9 @@ class IndexWriter:
                     self._flush_deletes()
                     self._lexical.close()
                     self._db.execute("PRAGMA optimize")
+            else:
+                with suppress(IndexAccessError, IndexDamagedError):
+                    self._lexical.close()
         finally:
             self._db.close()
             self._lock.release()
@@ -292,7 +299,8 @@ class IndexWriter:
         covered = 0
         for row in self._db.execute(query, [document.key]):
             chunk = ChunkRow(*row)
-            if not chunk.is_whole() or document.text[covered : chunk.start].strip():
+            is_right = chunk.is_whole() and len(chunk.vector) == _NUMBER_BYTES * self._manifest.dimension
+            if not is_right or document.text[covered : chunk.start].strip():
                 return False
             covered = max(covered, chunk.end)
         return not document.text[covered:].strip()
@@ -419,7 +427,8 @@ class IndexWriter:
     def _recover(self) -> None:
         """Puts right what a kill left: files aside, passages in tantivy that SQLite never committed or let go."""
         drop_old_generations(self.paths, self._manifest.generation)
-        if self._manifest.generation and not self.paths.generation(self._manifest.generation).exists():
+        folder = self.paths.generation(self._manifest.generation)
+        if any(size_of(folder / shard.name) != shard.size for shard in self._manifest.shards):
             self.merge(force=True)
         stored = Held(*self._db.execute("SELECT count(*), coalesce(sum(id), 0) FROM chunks").fetchone())
         if self._lexical.held() == stored:
@@ -437,6 +446,14 @@ class IndexWriter:
 
     def _rebuild_lexical(self) -> None:
         """Fills the lexical index from SQLite; who searches sees the old one until it is whole."""
+        self._flush_deletes()
+        try:
+            self._fill_lexical()
+        except BaseException:  # nobody may commit a half of it
+            self._lexical.rollback()
+            raise
+
+    def _fill_lexical(self) -> None:
         self._lexical.delete_all()
         rows = self._db.execute(
             'SELECT c.id, c.document, c.start, c."end", c.headings, d.title FROM chunks c'
@@ -466,7 +483,8 @@ def has_index(root: Path) -> bool:
         return False
     connection = connect(paths.database)
     try:
-        return is_begun(connection)
+        with sqlite_told(root):
+            return is_begun(connection)
     finally:
         connection.close()
 
