@@ -62,6 +62,8 @@ class _Batch:
     lines: dict[str, tuple[Anchor, ...]] = field(default_factory=dict)
     files: list[FileRecord] = field(default_factory=list)
     complete: list[str] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    """Of documents from memory: those of files are each there once."""
 
     @property
     def chunks(self) -> int:
@@ -244,6 +246,11 @@ class Indexer:
                 tally.skipped.append(Skipped(storable_text(document.id), reason))
                 continue
             extract = Extract(document.text, "text", title=document.title, metadata=document.metadata)
+            if (
+                document.id in batch.ids
+            ):  # what comes later counts, and is compared with what is stored by then
+                batch = self._flush(run, batch, tally)
+            batch.ids.add(document.id)
             self._add_extract(document.id, None, extract, batch, tally)
             if batch.is_full:
                 batch = self._flush(run, batch, tally)

@@ -163,6 +163,14 @@ def test_documents_from_memory(tmp_path: Path, tiny_encoder: TextEncoder) -> Non
         assert indexer.add_documents(iter([])).chunks == 0
 
 
+def test_of_two_documents_with_one_id_the_later_one_counts(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
+    with Indexer.open(tmp_path / "index", encoder=tiny_encoder) as indexer:
+        indexer.add_documents([InputDocument("a", "the cat sat")])
+        indexer.add_documents([InputDocument("a", "a red dog"), InputDocument("a", "the cat sat")])
+    with Retriever.open(tmp_path / "index", encoder=tiny_encoder) as retriever:
+        assert retriever.document("a").text == "the cat sat"
+
+
 def test_what_cannot_be_stored_is_replaced_one_for_one() -> None:
     extract = storable(Extract("a\x00b\ud800c\U0001f600", "text"))
     assert extract.text == "a\ufffdb\ufffdc\U0001f600"

@@ -29,6 +29,7 @@ import breaking
 from breaking import in_child
 from library import Texts, index_files, make_texts, open_index, problems, unique_word
 
+_DOCUMENTS = 14
 _QUESTIONS = (
     "which sensor fell in winter?",
     "who approves the cat?",
@@ -164,7 +165,7 @@ class Torture:
         elif kind == "told" and "\n" in outcome.result[1]:
             self.fail(what, f"more than a line: {outcome.result[1]}")
         self.counts[kind] += 1
-        self.mend(root, base, what)
+        self.mend(root, base, what, kind)
         shutil.rmtree(root)
 
     def asked(self, root: Path) -> list[Any]:
@@ -176,7 +177,7 @@ class Torture:
         except SpanseekError as error:
             return ["told", str(error)]
 
-    def mend(self, root: Path, base: Base, what: str) -> None:
+    def mend(self, root: Path, base: Base, what: str, asked: str) -> None:
         """Repairs, indexes again, and compares with what was."""
 
         def work() -> list[Any]:
@@ -203,6 +204,10 @@ class Torture:
         self.counts[kind] += 1
         if kind == "not repaired" or (kind != "beyond repair" and rest):
             self.fail(what, f"{kind}: {rest}")
+        if kind == "beyond repair" and "index.sqlite of" not in what and "index.sqlite deleted" not in what:
+            self.fail(what, f"only the database can be beyond repair: {rest}")
+        if kind == "nothing to repair" and asked == "told":
+            self.fail(what, "refused, though there is nothing to repair")
 
     def damage(self, index: Path) -> str:
         """Does something to a file of an index; says what. Small files get as much of it as large ones."""

@@ -4,8 +4,8 @@
 
 The writer adds, replaces and removes documents and compacts, as fast as it can; now and then it is killed and another
 one takes over; a second one that comes while it writes is told who is there. Each reader searches without end. Every
-result must be of one state: a document's passages are all of one version, and the words, the vectors and the texts of
-one snapshot agree. The last line says how much was done; the exit code is 1 if something went wrong.
+result must be of one state: a document's passages are all of one version, and the words and the texts of one snapshot
+agree. The last line says how much was done; the exit code is 1 if something went wrong.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class Torture:
             counts["runs"] += ended.result or 0
             if ended.error or ended.hung or ended.signal not in (0, signal.SIGKILL):
                 wrong.append(f"writer: signal {ended.signal}, hung {ended.hung}: {ended.error}")
+        if not counts["told who is there"]:
+            wrong.append("no second writer was told of the first")
         searches = 0
         for child in children:
             ended = child.wait(120)
