@@ -77,13 +77,16 @@ class LexicalWriter:
     def __init__(self, folder: Path, language: str) -> None:
         make_folder(folder)
         self._folder = folder
+        if (
+            folder / META
+        ).exists():  # looked at before tantivy does, which panics where it expected something else
+            segments = SegmentCheck(folder)
+            with told(folder.parent):
+                if not segments.check(segments.published()):  # nobody else writes to it
+                    raise IndexDamagedError(f"a file is missing from {folder}{REPAIR}")
         self._index = _open(folder, language, folder.parent, create=True)
         sync_folder(folder)
         self._schema = self._index.schema
-        segments = SegmentCheck(folder)
-        with told(folder.parent):
-            if not segments.check(segments.published()):  # nobody else writes to it
-                raise IndexDamagedError(f"a file is missing from {folder}{REPAIR}")
         with self._told():
             self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
 
