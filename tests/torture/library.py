@@ -211,7 +211,9 @@ def problems(area: Path, encoder: TextEncoder, states: list[Texts], done: int) -
 
 def _texts(area: Path) -> Texts:
     """All that is stored, read past the program."""
-    connection = sqlite3.connect(area / "index" / "index.sqlite")
+    from retriever.store.schema import connect
+
+    connection = connect(area / "index" / "index.sqlite")
     try:
         return dict(connection.execute("SELECT id, text FROM documents"))
     finally:
@@ -231,8 +233,9 @@ def _word_problems(retriever: object, name: str, version: int, text: str | None)
 def _vector_problems(area: Path) -> Iterator[str]:
     """Every stored passage is the nearest one to its own vector."""
     from retriever.store.reader import IndexReader
+    from retriever.store.schema import connect
 
-    connection = sqlite3.connect(area / "index" / "index.sqlite")
+    connection = connect(area / "index" / "index.sqlite")
     rows = connection.execute("SELECT id, vector FROM chunks").fetchall()
     connection.close()
     with IndexReader(area / "index") as reader, reader.snapshot() as snapshot:
