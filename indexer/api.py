@@ -246,9 +246,8 @@ class Indexer:
                 tally.skipped.append(Skipped(storable_text(document.id), reason))
                 continue
             extract = Extract(document.text, "text", title=document.title, metadata=document.metadata)
-            if (
-                document.id in batch.ids
-            ):  # what comes later counts, and is compared with what is stored by then
+            if document.id in batch.ids:
+                # What comes later counts, and is compared with what is stored by then.
                 batch = self._flush(run, batch, tally)
             batch.ids.add(document.id)
             self._add_extract(document.id, None, extract, batch, tally)

@@ -18,7 +18,8 @@ from retriever.filters import Filter
 from retriever.rerank import UNFITTED, ConfidenceModel, Evidence, gather, likeliest, reorder
 from retriever.search import Candidate, candidates, present
 from retriever.storable import storable_text
-from retriever.store.reader import IndexReader, Snapshot
+from retriever.store.reader import IndexReader
+from retriever.store.snapshot import Snapshot
 from retriever.types import Answer, Document, Hit, IndexStatus, Passage, Response
 
 if TYPE_CHECKING:

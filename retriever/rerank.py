@@ -26,7 +26,7 @@ from retriever.encoder.structure import answers_in
 from retriever.errors import EncoderError, IndexFormatError
 from retriever.search import Candidate
 from retriever.storable import storable_text
-from retriever.store.reader import Place, Snapshot, StoredPassage
+from retriever.store.snapshot import Place, Snapshot, StoredPassage
 from retriever.types import Answer, AnswerScores, Passage, TextSpan, number_at
 
 if TYPE_CHECKING:

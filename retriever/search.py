@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from retriever.config import SearchConfig
 from retriever.filters import Filter
-from retriever.store.reader import Place, Snapshot
+from retriever.store.snapshot import Place, Snapshot
 from retriever.store.vectors import Vectors
 from retriever.types import Hit, Scores
 

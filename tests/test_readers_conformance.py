@@ -16,6 +16,7 @@ import pytest
 from indexer.readers import FORMATS, ReadLimits, read
 from retriever.errors import UnreadableError
 from retriever.types import Extract
+from tests.pdf_files import pdf as pdf_of
 
 WORDS = "The quick brown fox jumps over the lazy dog, 7 times."
 
@@ -161,14 +162,7 @@ def pdf() -> bytes:
         "/Resources << /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
         f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
     ]
-    content = "%PDF-1.4\n"
-    offsets = []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(content))
-        content += f"{number} 0 obj\n{body}\nendobj\n"
-    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    end = f"trailer\n<< /Size 5 /Root 1 0 R >>\nstartxref\n{len(content)}\n%%EOF\n"
-    return f"{content}xref\n0 5\n0000000000 65535 f \n{table}{end}".encode()
+    return pdf_of(*objects)
 
 
 def content(text: str) -> Callable[[], bytes]:

@@ -23,6 +23,7 @@ from retriever.config import ChunkingConfig
 from retriever.encoder import TextEncoder
 from retriever.errors import UnreadableError
 from retriever.types import Extract
+from tests.pdf_files import pdf
 
 N = 50_000
 WORDS = "the quick brown fox"
@@ -269,17 +270,6 @@ def xlsx(sheet: str) -> bytes:
     with zipfile.ZipFile(buffer) as archive:
         members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
     return zipped({**members, "xl/worksheets/sheet1.xml": sheet})
-
-
-def pdf(*objects: str) -> bytes:
-    content = "%PDF-1.4\n"
-    offsets = []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(content))
-        content += f"{number} 0 obj\n{body}\nendobj\n"
-    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    end = f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(content)}\n%%EOF\n"
-    return f"{content}xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{end}".encode()
 
 
 def stream(content: str) -> str:

@@ -24,7 +24,7 @@ from retriever.rerank import (
     reorder,
 )
 from retriever.search import Candidate
-from retriever.store.reader import StoredPassage
+from retriever.store.snapshot import StoredPassage
 from retriever.types import Scores
 
 TEXT = "The cat sat on the red mat."

@@ -203,7 +203,7 @@ def test_each_shown_file_is_looked_at_once_and_no_other(
         looked.append(path.name)
         return source_state(path, known)
 
-    monkeypatch.setattr("retriever.store.reader.source_state", look)
+    monkeypatch.setattr("retriever.store.snapshot.source_state", look)
     with opened() as retriever:
         hits = retriever.search("the price", 2, where=["path=files/*"])
         assert sorted(looked) == sorted({Path(hit.path or "").name for hit in hits})

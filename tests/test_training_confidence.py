@@ -15,7 +15,7 @@ from retriever.errors import EncoderError, SpanseekError
 from retriever.evaluation import GradedQuestion, calibration_error
 from retriever.rerank import CONFIDENCE, FEATURES, UNFITTED, ConfidenceModel, Evidence
 from retriever.search import Candidate
-from retriever.store.reader import StoredPassage
+from retriever.store.snapshot import StoredPassage
 from retriever.training.confidence import Asked, ask, ask_all, fit
 from retriever.types import Scores, TextSpan
 

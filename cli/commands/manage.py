@@ -96,7 +96,7 @@ def verify(
         }
         print_json(shown | ({"repaired": done.before, "lost": done.lost} if repair else {}))
     else:
-        for line in set(done.before) - set(found.damage):
+        for line in (line for line in done.before if line not in found.damage):
             notice(f"repaired: {line}")
         for id_ in done.lost:
             notice(f"taken out, since it was damaged: {id_}")

@@ -12,18 +12,18 @@ Not for: finding files (`indexer.discover`) or cutting text into passages (`inde
 from __future__ import annotations
 
 import errno
-import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from indexer.readers.base import Reader, ReadLimits, SourceFile
 from indexer.readers.detect import FORMATS, PLAIN, detect, format_of
 from retriever.errors import UnreadableError
-from retriever.types import Extract
+from retriever.storable import storable_text, storable_value
+from retriever.types import Extract, Metadata
 
 __all__ = ["FORMATS", "ReadLimits", "read"]
 
@@ -63,7 +63,6 @@ _REASONS = {
     errno.ENOTDIR: "no such file",
 }
 _LONGEST_MESSAGE = 120
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no UTF-8 for these; replaced one for one, offsets stay
 _DEFAULT_LIMITS = ReadLimits()
 
 
@@ -131,21 +130,13 @@ def _checked(extract: Extract, limits: ReadLimits) -> Extract:
         raise UnreadableError("no text in it")
     if len(extract.text) > limits.characters:
         raise UnreadableError(f"more than {limits.characters:,} characters of text")
-    if any(map(_UNSTORABLE.search, (extract.text, extract.title, extract.key))):
-        text, title, key = (_storable(part) for part in (extract.text, extract.title, extract.key))
-        extract = replace(extract, text=text, title=title, key=key)
     return replace(
-        extract, metadata={_storable(name): _storable(value) for name, value in extract.metadata.items()}
+        extract,
+        text=storable_text(extract.text),
+        title=storable_text(extract.title),
+        key=storable_text(extract.key),
+        metadata=cast(Metadata, storable_value(dict(extract.metadata))),
     )
-
-
-def _storable(value: Any) -> Any:
-    """The same without what can't be stored, also within lists and mappings."""
-    if isinstance(value, str):
-        return _UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {_storable(name): _storable(inner) for name, inner in value.items()}
-    return [_storable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _os_reason(error: OSError, name: str) -> str:

@@ -6,17 +6,18 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from typing import cast
 
 from indexer.readers.base import ReadLimits, SourceFile
 from indexer.readers.encoding import bom_encoding
 from retriever.errors import UnreadableError
+from retriever.storable import storable_value
 from retriever.types import Anchor, Extract
 
 _DEEPEST = 100
 _OWN = frozenset(("id", "_id", "title", "text"))
 _NO_DOCUMENT = "isn't a JSON object with a 'text'"
 _ESCAPES = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class JsonlReader:
@@ -80,7 +81,7 @@ def _parsed(line: str, limits: ReadLimits) -> tuple[dict[str, object], str]:
     if max(line.count("["), line.count("{")) > _DEEPEST and _depth(row) > _DEEPEST:
         raise UnreadableError(f"is nested deeper than {_DEEPEST}")
     if _ESCAPES.search(line):
-        row = {_storable_text(name): _storable(value) for name, value in row.items()}
+        row = cast(dict[str, object], storable_value(row))
     text = row.get("text")
     if not isinstance(text, str) or not text.strip():
         raise UnreadableError(_NO_DOCUMENT)
@@ -133,21 +134,6 @@ def _key(row: dict[str, object], number: int, keys: dict[str, int]) -> str:
         key = f"{wanted}~{keys[wanted]}"
     keys[key] = 1
     return key
-
-
-def _storable(value: object) -> object:
-    """The same without characters that JSON can escape but that are no text."""
-    if isinstance(value, str):
-        return _storable_text(value)
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    if isinstance(value, dict):
-        return {_storable_text(name): _storable(item) for name, item in value.items()}
-    return value
-
-
-def _storable_text(text: str) -> str:
-    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def _finite(digits: str) -> float | None:

@@ -69,14 +69,14 @@ def tantivy_told(root: Path) -> Iterator[None]:
         if "LockBusy" in reason:
             raise _of_system(errno.EAGAIN, reason, root) from error
         if number is None:
-            raise _damaged(reason, root) from error
+            raise damaged(reason, root) from error
         raise _of_system(int(number.group(1) or number.group(2)), reason, root) from error
 
 
 def of_sqlite(error: sqlite3.Error, root: Path) -> SpanseekError:
     """The error that tells of one of SQLite's."""
     number = _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    return _damaged(str(error), root) if number is None else _of_system(number, str(error), root)
+    return damaged(str(error), root) if number is None else _of_system(number, str(error), root)
 
 
 def of_system(error: OSError, root: Path) -> SpanseekError:
@@ -94,10 +94,11 @@ def _of_system(number: int, reason: str, root: Path) -> SpanseekError:
             f"the index at {root} is out of reach ({os.strerror(number)}): see who may write there"
         )
     if number in _MISSING:
-        return _damaged(reason, root)
+        return damaged(reason, root)
     return IndexAccessError(f"the index at {root} can't be reached just now ({reason}): try again")
 
 
-def _damaged(reason: str, root: Path) -> IndexDamagedError:
+def damaged(reason: str, root: Path) -> IndexDamagedError:
+    """The error of an index that isn't what was written; the reason is cut to a line."""
     line = reason.partition("\n")[0][:_LONGEST_REASON]  # SQLite quotes the text that it can't decode
     return IndexDamagedError(f"the index at {root} is damaged ({line}){REPAIR}")

@@ -25,15 +25,9 @@ from retriever.errors import (
     IndexOutdatedError,
 )
 from retriever.store.checksums import (
-    CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
     DOCUMENTS,
-    ChunkRow,
     DocumentRow,
-    chunk_checksum,
-    document_checksum,
-    whole_chunks,
-    whole_documents,
 )
 from retriever.store.failures import sqlite_told, told
 from retriever.store.generations import drop_old_generations, needs_generation, write_generation
@@ -42,11 +36,9 @@ from retriever.store.lexical import Held, LexicalWriter
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import Manifest, is_begun, read_manifest, write_manifest
 from retriever.store.records import FileRecord, PreparedDocument
+from retriever.store.rows import has_whole_chunks, next_id, put_document, put_file, put_lines
 from retriever.store.schema import connect, migrate, transaction
-from retriever.types import Anchor, number_at
-
-_NUMBER_BYTES = 2
-"""Of a number in a stored vector: float16."""
+from retriever.types import Anchor
 
 
 class IndexWriter:
@@ -214,14 +206,17 @@ class IndexWriter:
         removed = 0
         with self._commit():
             for file in files:
-                self._put_file(file)
+                put_file(self._db, file)
             for document in documents:
-                self._put(run, document)
+                old = self._db.execute("SELECT key FROM documents WHERE id = ?", [document.id]).fetchone()
+                if old:
+                    self._delete([old[0]])
+                put_document(self._db, self._lexical, run, document)
             self._db.executemany(
                 "UPDATE documents SET run = ? WHERE id = ?", [(run, id_) for id_ in unchanged]
             )
             for id_, anchors in (lines or {}).items():
-                self._put_lines(id_, anchors)
+                put_lines(self._db, id_, anchors)
             for path in complete:
                 query = "SELECT d.key FROM documents d JOIN files f ON f.id = d.file WHERE f.path = ? AND d.run <> ?"
                 keys = [row[0] for row in self._db.execute(query, [path, run]).fetchall()]
@@ -271,7 +266,7 @@ class IndexWriter:
         query = f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS} ORDER BY d.key"  # noqa: S608
         for row in self._db.execute(query):
             document = DocumentRow(*row)
-            if not document.is_whole() or not self._has_whole_chunks(document):
+            if not document.is_whole() or not has_whole_chunks(self._db, document, self._manifest.dimension):
                 keys.append(document.key)
                 ids.append(document.id)
         if keys:
@@ -293,84 +288,6 @@ class IndexWriter:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # How
-
-    def _has_whole_chunks(self, document: DocumentRow) -> bool:
-        query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.document = ? ORDER BY c.start"  # noqa: S608
-        covered = 0
-        for row in self._db.execute(query, [document.key]):
-            chunk = ChunkRow(*row)
-            is_right = chunk.is_whole() and len(chunk.vector) == _NUMBER_BYTES * self._manifest.dimension
-            if not is_right or document.text[covered : chunk.start].strip():
-                return False
-            covered = max(covered, chunk.end)
-        return not document.text[covered:].strip()
-
-    def _put(self, run: int, document: PreparedDocument) -> None:
-        extract = document.extract
-        old = self._db.execute("SELECT key FROM documents WHERE id = ?", [document.id]).fetchone()
-        if old:
-            self._delete([old[0]])
-        file = None
-        if document.file is not None:
-            file = self._db.execute("SELECT id FROM files WHERE path = ?", [document.file]).fetchone()[0]
-        key = self._next("documents")
-        columns = (
-            key,
-            document.id,
-            document.file,
-            extract.format,
-            extract.title,
-            extract.language,
-            json.dumps(extract.metadata, ensure_ascii=False, default=str),
-            extract.text,
-            document.sha256,
-            _as_json(extract.pages),
-            None if extract.lines is None else _as_json(extract.lines),
-        )
-        self._db.execute(
-            "INSERT INTO documents (key, id, file, format, title, language, metadata, text, sha256, pages, lines,"
-            " checksum, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [key, document.id, file, *columns[3:], document_checksum(*columns), run],
-        )
-        for chunk, vector in zip(document.chunks, document.vectors, strict=True):
-            headings = json.dumps(chunk.headings, ensure_ascii=False)
-            place = (key, chunk.start, chunk.end, chunk.page, chunk.line, headings, vector.tobytes())
-            chunk_id = self._next("chunks")
-            self._db.execute(
-                'INSERT INTO chunks (id, document, start, "end", page, line, headings, vector, checksum)'
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [chunk_id, *place, chunk_checksum(chunk_id, *place)],
-            )
-            text = extract.text[chunk.start : chunk.end]
-            self._lexical.add(chunk_id, key, lexical_text(extract.title, chunk.headings, text))
-
-    def _put_lines(self, document_id: str, lines: tuple[Anchor, ...]) -> None:
-        """Gives a document, and its chunks, new lines if it has others."""
-        text = _as_json(lines)
-        query = f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS} WHERE d.id = ? AND d.lines IS NOT ?"  # noqa: S608
-        for document in whole_documents(self._db.execute(query, [document_id, text])):
-            changed = document._replace(lines=text)
-            self._db.execute(
-                "UPDATE documents SET lines = ?, checksum = ? WHERE key = ?",
-                [text, document_checksum(*changed[:-1]), document.key],
-            )
-            query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.document = ?"  # noqa: S608
-            moved = [
-                chunk._replace(line=number_at(lines, chunk.start))
-                for chunk in whole_chunks(self._db.execute(query, [document.key]))
-            ]
-            self._db.executemany(
-                "UPDATE chunks SET line = ?, checksum = ? WHERE id = ?",
-                [(chunk.line, chunk_checksum(*chunk[:-1]), chunk.id) for chunk in moved],
-            )
-
-    def _put_file(self, file: FileRecord) -> None:
-        self._db.execute(
-            "INSERT INTO files (path, size, mtime_ns, sha256, seen_ns, skipped) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,"
-            " sha256 = excluded.sha256, seen_ns = excluded.seen_ns, skipped = excluded.skipped",
-            [file.path, file.size, file.mtime_ns, file.sha256, file.seen_ns, file.skipped],
-        )
 
     def _delete(self, keys: Sequence[int]) -> None:
         """Deletes documents; their chunks become tombstones, and leave tantivy once this is committed."""
@@ -414,7 +331,7 @@ class IndexWriter:
         """Takes out of tantivy what SQLite didn't commit: it carries ids that SQLite will give again."""
         try:
             self._lexical.rollback()
-            self._lexical.delete_from(self._next("chunks"))
+            self._lexical.delete_from(next_id(self._db, "chunks"))
             self._pending_deletes = True
         except (IndexAccessError, IndexDamagedError):  # then the next writer does, when it opens
             self._broken = True
@@ -433,16 +350,11 @@ class IndexWriter:
         stored = Held(*self._db.execute("SELECT count(*), coalesce(sum(id), 0) FROM chunks").fetchone())
         if self._lexical.held() == stored:
             return
-        self._lexical.delete_from(self._next("chunks"))
+        self._lexical.delete_from(next_id(self._db, "chunks"))
         self._lexical.delete(row[0] for row in self._db.execute("SELECT chunk FROM tombstones"))
         self._lexical.commit()
         if self._lexical.held() != stored:
             self._rebuild_lexical()
-
-    def _next(self, table: str) -> int:
-        """The id that the next row of a table gets."""
-        last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", [table]).fetchone()
-        return int(last[0]) + 1 if last else 1
 
     def _rebuild_lexical(self) -> None:
         """Fills the lexical index from SQLite; who searches sees the old one until it is whole."""
@@ -466,10 +378,6 @@ class IndexWriter:
                 known, text = document, self._db.execute(query, [document]).fetchone()[0]
             self._lexical.add(chunk, document, lexical_text(title, json.loads(headings), text[start:end]))
         self._lexical.commit()
-
-
-def _as_json(anchors: tuple[Anchor, ...]) -> str:
-    return json.dumps([(anchor.start, anchor.number) for anchor in anchors])
 
 
 def has_index(root: Path) -> bool:

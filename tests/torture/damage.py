@@ -27,7 +27,7 @@ from typing import Any
 
 import breaking
 from breaking import in_child
-from library import Texts, index_files, make_texts, open_index, problems, unique_word
+from library import Texts, index_files, load_encoder, make_texts, open_index, problems, unique_word
 
 _DOCUMENTS = 14
 _QUESTIONS = (
@@ -85,16 +85,9 @@ class Torture:
     """One run of the suite."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        from conftest import write_tiny_encoder
-
-        from retriever.encoder import TextEncoder
-
         self.folder = folder
         self.rng = random.Random(seed)
-        self.encoder = TextEncoder.load(
-            str(write_tiny_encoder(folder / "encoder")), precision="float32", device="cpu"
-        )
-        self.encoder.encode_questions(["warm up, before processes are forked"])
+        self.encoder = load_encoder(folder)
         self.counts: Counter[str] = Counter()
         self.failures: list[str] = []
         self.number = 0

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import breaking
 from breaking import Area, Fault, in_child
-from library import IDLE, Scenario, Step, index_files, make_outdated, problems, scenarios
+from library import IDLE, Scenario, Step, index_files, load_encoder, make_outdated, problems, scenarios
 
 _IMPORTANT = ("fsync", "fdatasync", "rename", "unlink", "unlinkat", "rmdir", "mkdir", "create", "ftruncate64")
 _LOSSES = {"all": (0.0, 0.0), "names": (1.0, 0.0), "part": (0.5, 0.5)}
@@ -37,17 +37,10 @@ class Torture:
     """One run of the suite: an encoder, a folder to work in, and what was found."""
 
     def __init__(self, folder: Path, seed: int, *, keep: bool = False) -> None:
-        from conftest import write_tiny_encoder
-
-        from retriever.encoder import TextEncoder
-
         self.folder = folder
         self.keep = keep
         self.rng = random.Random(seed)
-        self.encoder = TextEncoder.load(
-            str(write_tiny_encoder(folder / "encoder")), precision="float32", device="cpu"
-        )
-        self.encoder.encode_questions(["warm up, before processes are forked"])
+        self.encoder = load_encoder(folder)
         self.counts: Counter[str] = Counter()
         self.failures: list[str] = []
         self.number = 0

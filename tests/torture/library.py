@@ -20,6 +20,17 @@ Texts = dict[str, str]
 """Documents by the name of their file."""
 
 
+def load_encoder(folder: Path) -> TextEncoder:
+    """The tests' tiny encoder, loaded and warm before processes are forked."""
+    from conftest import write_tiny_encoder
+
+    from retriever.encoder import TextEncoder
+
+    encoder = TextEncoder.load(str(write_tiny_encoder(folder / "encoder")), precision="float32", device="cpu")
+    encoder.encode_questions(["warm up"])
+    return encoder
+
+
 def text_of(name: str, version: int) -> str:
     """A document of three passages; each holds a word that no other document, and no other version, has."""
     word = unique_word(name, version)

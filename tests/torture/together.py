@@ -25,7 +25,16 @@ from typing import Any
 
 import breaking
 from breaking import begin_child, in_child
-from library import Step, compact_index, index_files, make_texts, problems, remove_files, unique_word
+from library import (
+    Step,
+    compact_index,
+    index_files,
+    load_encoder,
+    make_texts,
+    problems,
+    remove_files,
+    unique_word,
+)
 
 _LONGEST_LIFE = 8.0
 """Seconds until a writer is killed at the latest."""
@@ -35,17 +44,10 @@ class Torture:
     """One run of the suite."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        from conftest import write_tiny_encoder
-
-        from retriever.encoder import TextEncoder
-
         self.root = folder / "root"
         self.root.mkdir()
         self.rng = random.Random(seed)
-        self.encoder = TextEncoder.load(
-            str(write_tiny_encoder(folder / "encoder")), precision="float32", device="cpu"
-        )
-        self.encoder.encode_questions(["warm up, before processes are forked"])
+        self.encoder = load_encoder(folder)
 
     def run(self, seconds: float, readers: int) -> tuple[dict[str, int], list[str]]:
         """Lets readers and writers go for so long; returns how much was done, and what went wrong."""
