@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from retriever.encoder.backbone import (
@@ -31,6 +32,7 @@ Ids = NDArray[np.int64]
 _PREFIXES = ("", "bert.", "roberta.", "electra.")
 """Before the names of a backbone's weights, where it was published inside a larger model."""
 _BACKBONE = "encoder.backbone."
+_EMBEDDINGS = "embeddings."
 
 
 def encoder_weights(files: EncoderFiles) -> Weights | None:
@@ -39,23 +41,14 @@ def encoder_weights(files: EncoderFiles) -> Weights | None:
     Raises:
         EncoderError: A file is damaged.
     """
-    settings = read_json(files.folder / "config.json")
-    shape = Architecture.of(settings)
-    if shape is None or first_position(settings) is None or not (files.folder / WEIGHTS).is_file():
+    shape = _shape(files)
+    weights = _backbone(files, "") if shape is not None else {}
+    if shape is None or not weights:
         return None
-    saved = _read(files, WEIGHTS)
-    prefix = next((p for p in _PREFIXES if f"{p}{WORDS}" in saved), None)
-    if prefix is None:
-        return None
-    weights = {_named(name.removeprefix(prefix)): x for name, x in saved.items() if name.startswith(prefix)}
     if (files.folder / SPAN_WEIGHTS).is_file():
-        weights |= _read(files, SPAN_WEIGHTS)
-    expected = shape.weights()
-    return (
-        weights
-        if all(name in weights and weights[name].shape == expected[name] for name in expected)
-        else None
-    )
+        weights |= _read(files.folder / SPAN_WEIGHTS)
+    fits = all(name in weights and weights[name].shape == size for name, size in shape.weights().items())
+    return weights if fits else None
 
 
 def reader_weights(stored: StoredReader) -> Weights | None:
@@ -64,9 +57,9 @@ def reader_weights(stored: StoredReader) -> Weights | None:
     Raises:
         EncoderError: They aren't those of a span scorer on this encoder.
     """
-    shape = Architecture.of(read_json(stored.files.folder / "config.json"))
-    weights = encoder_weights(stored.files)
-    if shape is None or weights is None:
+    shape = _shape(stored.files)
+    embeddings = _backbone(stored.files, _EMBEDDINGS) if shape is not None else {}
+    if shape is None or not embeddings:
         return None
     own = {
         name.removeprefix(_BACKBONE if name.startswith(_BACKBONE) else "encoder."): value
@@ -75,7 +68,7 @@ def reader_weights(stored: StoredReader) -> Weights | None:
     expected = {
         name: size
         for name, size in (shape.weights() | shape.span_layer(stored.span) | shape.head()).items()
-        if not name.startswith("embeddings.")
+        if not name.startswith(_EMBEDDINGS)
     }
     for name in sorted(expected.keys() ^ own.keys()):
         raise EncoderError(f"the span scorer at {stored.name!r} doesn't fit: {name}")
@@ -84,14 +77,36 @@ def reader_weights(stored: StoredReader) -> Weights | None:
             raise EncoderError(
                 f"the span scorer at {stored.name!r} doesn't load: {name} is {own[name].shape}, not {size}"
             )
-    return {name: value for name, value in weights.items() if name.startswith("embeddings.")} | own
+    return embeddings | own
 
 
-def _read(files: EncoderFiles, name: str) -> Weights:
+def _shape(files: EncoderFiles) -> Architecture | None:
+    """The backbone's sizes; `None` where it can't be computed here."""
+    settings = read_json(files.folder / "config.json")
+    can = first_position(settings) is not None and (files.folder / WEIGHTS).is_file()
+    return Architecture.of(settings) if can else None
+
+
+def _backbone(files: EncoderFiles, wanted: str) -> Weights:
+    """Those of a backbone's weights whose name begins with `wanted`, by today's names; none, if it has other ones."""
+    weights: Weights = {}
     try:
-        return load_file(files.folder / name)
+        with safe_open(files.folder / WEIGHTS, "numpy") as saved:
+            names = set(saved.keys())
+            prefix = next((p for p in _PREFIXES if f"{p}{WORDS}" in names), None)
+            for name in names if prefix is not None else ():
+                if name.startswith(f"{prefix}{wanted}"):
+                    weights[_named(name.removeprefix(prefix or ""))] = saved.get_tensor(name)
     except (OSError, ValueError, SafetensorError) as error:
         raise EncoderError(f"the encoder in {files.folder} doesn't load: {first_line(error)}") from error
+    return weights
+
+
+def _read(path: Path) -> Weights:
+    try:
+        return load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise EncoderError(f"the encoder in {path.parent} doesn't load: {first_line(error)}") from error
 
 
 def _named(name: str) -> str:
