@@ -15,6 +15,7 @@ from cli.commands.index import index
 from cli.commands.manage import compact, remove, status, verify
 from cli.commands.search import search
 from cli.commands.train import train_app
+from cli.commands.watch import watch
 from retriever.errors import SpanseekError
 
 EXIT_ERROR = 2
@@ -52,6 +53,7 @@ app.command()(status)
 app.command()(remove)
 app.command()(verify)
 app.command()(compact)
+app.command()(watch)
 app.add_typer(eval_app, name="eval")
 app.add_typer(train_app, name="train")
 
