@@ -13,6 +13,7 @@ import typer
 from cli.commands.evaluate import eval_app
 from cli.commands.index import index
 from cli.commands.manage import compact, remove, status, verify
+from cli.commands.mcp import mcp
 from cli.commands.search import search
 from cli.commands.train import train_app
 from cli.commands.watch import watch
@@ -54,6 +55,7 @@ app.command()(remove)
 app.command()(verify)
 app.command()(compact)
 app.command()(watch)
+app.command()(mcp)
 app.add_typer(eval_app, name="eval")
 app.add_typer(train_app, name="train")
 

@@ -70,7 +70,7 @@ def watch(
                 _print(out, report, root)
 
         selection = Selection(include, exclude, hidden)
-        Watcher(paths, root, selection=selection, report=show, progress=bar and bar.update).run(stop)
+        Watcher(paths, root, selection=selection, report=show, progress=bar.update if bar else None).run(stop)
 
 
 def _print(out: Console, report: WatchReport, root: Path) -> None:
