@@ -20,8 +20,9 @@ import pytest
 from indexer import Indexer, Selection
 from indexer.watch import Watcher, WatchReport, watching
 from indexer.watch.places import Places
+from indexer.watch.signals import Signals
 from retriever.errors import IndexAccessError, SpanseekError
-from retriever.store.known import known_below
+from retriever.store.known import known_below, known_files
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
@@ -391,6 +392,47 @@ def test_names_that_are_no_text_stop_nothing(follow: Follow) -> None:
     assert followed.names() == {"cat.txt", "after.txt"}
 
 
+def test_a_folder_that_goes_while_it_is_looked_at_is_no_limit(tmp_path: Path) -> None:
+    signals = Signals(threading.Event())
+    signals.listen([tmp_path, tmp_path / "nothing"])
+    assert signals.folders == {tmp_path}
+    (tmp_path / "new.txt").touch()
+    end = time.monotonic() + DEADLINE
+    while tmp_path / "new.txt" not in signals.wait():
+        assert time.monotonic() < end
+    signals.close()
+    assert not signals.hears_of(tmp_path)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not Path("/proc/sys/user/max_inotify_watches").exists(),
+    reason="needs Linux's limit of watches",
+)
+def test_the_limit_of_the_system_is_noticed(tmp_path: Path) -> None:
+    folders = [tmp_path / str(i) for i in range(20)]
+    for folder in folders:
+        folder.mkdir()
+    code = (
+        "import sys, threading\nfrom pathlib import Path\nfrom indexer.watch.signals import *\n"
+        "try:\n    Signals(threading.Event()).listen(map(Path, sys.argv[1:]))\n"
+        "except LostSignalsError as error:\n    print(error)"
+    )
+    # a name space of its own has a limit of its own
+    limited = 'echo 5 > /proc/sys/user/max_inotify_watches && exec "$@"'
+    command = ["unshare", "--user", "--map-root-user", "sh", "-c", limited, "sh"]
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code, *map(str, folders)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"no name space of its own: {done.stderr}")
+    assert done.stdout == "OS file watch limit reached.\n"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_what_may_not_be_read_is_skipped(follow: Follow) -> None:
     followed = follow()
@@ -424,6 +466,23 @@ def test_a_system_that_tells_nothing_is_done_without(follow: Follow, monkeypatch
     (followed.folder / "sub" / "new.txt").unlink()
     followed.wait_for("removed", "sub/new.txt")
     assert sum("looking every few seconds" in text for _, text in followed.said()) == 1
+
+
+def test_an_index_knows_its_files_from_wherever_it_lies(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
+    (tmp_path / "docs" / "sub").mkdir(parents=True)
+    for name in ("a.txt", "sub/b.txt", "sub-c.txt"):
+        (tmp_path / "docs" / name).write_text("snow")
+    index = tmp_path / "docs" / "sub" / "index"
+    assert known_below(index, tmp_path) == {}
+    with Indexer.open(index, encoder=tiny_encoder) as indexer:
+        indexer.add_paths([tmp_path / "docs"])
+    below = {
+        folder: {path.name for path in known_below(index, folder)}
+        for folder in (tmp_path, tmp_path / "docs", tmp_path / "docs" / "sub", tmp_path / "docs" / "a.txt")
+    }
+    assert list(below.values()) == [{"a.txt", "b.txt", "sub-c.txt"}] * 2 + [{"b.txt"}, {"a.txt"}]
+    known = known_files(index, [tmp_path / "docs" / "a.txt", tmp_path / "docs" / "nothing.txt"])
+    assert [(path.name, file.documents, file.passages) for path, file in known.items()] == [("a.txt", 1, 1)]
 
 
 def test_overlapping_paths_are_one(follow: Follow, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ is only a hint where to look: the system may drop some of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
     from watchfiles.main import FileChange
 
+    Changes = Generator[set[FileChange], None, None]
+
 _WAIT_MS = 250
 _GROUP_MS = 100
 _STEP_MS = 50
+_ATTEMPTS = 5
 
 
 class LostSignalsError(Exception):
@@ -44,7 +48,7 @@ class Signals:
             raise SpanseekError("watching needs watchfiles: pip install 'spanseek[watch]'") from error
         self._stop = stop
         self._folders: frozenset[Path] = frozenset()
-        self._changes: Iterator[set[FileChange]] | None = None
+        self._changes: Changes | None = None
         self._first: set[FileChange] = set()
 
     @property
@@ -60,25 +64,18 @@ class Signals:
         Raises:
             LostSignalsError: The system doesn't let so much be watched; nothing is heard then.
         """
-        from watchfiles import watch
-
-        self.close()
-        self._first = set()
-        self._folders = frozenset(folder for folder in folders if folder.is_dir())
-        changes = watch(
-            *sorted(self._folders),
-            watch_filter=None,
-            recursive=False,
-            debounce=_GROUP_MS,
-            step=_STEP_MS,
-            rust_timeout=_WAIT_MS,
-            yield_on_timeout=True,
-            stop_event=self._stop,
-            ignore_permission_denied=True,
-            force_polling=False,
-        )
-        self._first = _next(changes)  # it only begins to listen now
-        self._changes = changes
+        wanted = frozenset(folders)
+        for attempt in range(_ATTEMPTS):
+            self.close()
+            self._folders = frozenset(folder for folder in wanted if os.access(folder, os.R_OK | os.X_OK))
+            try:
+                self._first, self._changes = _begin(sorted(self._folders), self._stop)
+                return
+            except (FileNotFoundError, PermissionError) as error:  # one went while it was looked at
+                if attempt == _ATTEMPTS - 1:
+                    raise LostSignalsError(_reason(error)) from error
+            except (OSError, RuntimeError) as error:
+                raise LostSignalsError(_reason(error)) from error
 
     def hears_of(self, folder: Path) -> bool:
         """Whether a folder is among those that are listened to."""
@@ -95,21 +92,37 @@ class Signals:
             return set()
         changes, self._first = self._first, set()
         try:
-            changes = changes or _next(self._changes)
-        except LostSignalsError:
+            changes = changes or next(self._changes, set())
+        except (OSError, RuntimeError) as error:  # a limit of the system; a name that isn't UTF-8
             self.close()
-            raise
+            raise LostSignalsError(_reason(error)) from error
         return {Path(path) for _, path in changes}
 
     def close(self) -> None:
         """Hears nothing any more."""
         if self._changes is not None:
-            self._changes.close()  # type: ignore[attr-defined]
-        self._changes = None
+            self._changes.close()
+        self._changes, self._first = None, set()
 
 
-def _next(changes: Iterator[set[FileChange]]) -> set[FileChange]:
-    try:
-        return next(changes, set())
-    except (OSError, RuntimeError) as error:  # a limit of the system; a name that isn't UTF-8
-        raise LostSignalsError(" ".join(str(error).split())) from error
+def _begin(folders: Iterable[Path], stop: Event) -> tuple[set[FileChange], Changes]:
+    """Begins to listen; gives what was heard in the first moment."""
+    from watchfiles import watch
+
+    changes = watch(
+        *folders,
+        watch_filter=None,
+        recursive=False,
+        debounce=_GROUP_MS,
+        step=_STEP_MS,
+        rust_timeout=_WAIT_MS,
+        yield_on_timeout=True,
+        stop_event=stop,
+        ignore_permission_denied=False,  # it would ignore every other error, too
+        force_polling=False,
+    )
+    return next(changes, set()), changes
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).partition(" about [")[0].split())

@@ -246,7 +246,7 @@ class Watcher:
         except LostSignalsError as error:
             if not self._is_deaf:
                 self._tell(
-                    f"the system doesn't tell what changes ({error}): looking every few seconds instead; "
+                    f"the system doesn't tell what changes ({str(error).rstrip('.')}): looking every few seconds instead; "
                     "to have it at once, raise fs.inotify.max_user_watches and max_user_instances"
                 )
             self._is_deaf = True

@@ -73,10 +73,11 @@ class _Lines:
 
     def _read(self) -> None:
         rest = b""
-        while block := os.read(0, _BLOCK):
-            *whole, rest = (rest + block).split(b"\n")
-            for line in whole:
-                self._put(line.decode("utf-8", "replace"))
+        with suppress(OSError):  # it may be closed
+            while block := os.read(0, _BLOCK):
+                *whole, rest = (rest + block).split(b"\n")
+                for line in whole:
+                    self._put(line.decode("utf-8", "replace"))
         if rest:
             self._put(rest.decode("utf-8", "replace"))
         self._put(None)
