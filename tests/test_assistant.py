@@ -260,6 +260,12 @@ def test_a_bug_shows_nothing_of_itself(index: FollowedIndex, monkeypatch: pytest
     )
 
 
+def test_too_many_are_told_to_come_again(index: FollowedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retriever.assistant.server._MOST_WAITING", 0)
+    line = asking(make_server(index), lambda client: failure(client, "ask", question="who?"))
+    assert line == "0 questions are waiting already: ask again in a moment"
+
+
 def test_many_may_ask_at_once(index: FollowedIndex) -> None:
     async def work(client: Client) -> None:
         results: dict[int, dict[str, Any]] = {}

@@ -230,6 +230,25 @@ def test_what_index_leaves_out_is_left_out(follow: Follow, tmp_path: Path, tiny_
     assert followed.names() == {"cat.txt", "final.txt"}
 
 
+def test_links_to_folders_are_not_followed_when_a_folder_comes(follow: Follow, tmp_path: Path) -> None:
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "far.txt").write_text("far")
+    coming = tmp_path / "coming"
+    coming.mkdir()
+    (coming / "link").symlink_to(tmp_path / "away")
+    (coming / "nowhere.txt").symlink_to(tmp_path / "nothing")
+    (coming / "near.txt").write_text("snow")
+    followed = follow()
+    coming.rename(followed.folder / "come")
+    followed.wait_for("indexed", "near.txt")
+    followed.wait_for("skipped", "come/link link to a folder: name the folder itself to index it")
+    followed.wait_for("skipped", "come/nowhere.txt link to a file that isn't there")
+    (tmp_path / "nothing").write_text("something now")
+    followed.wait_for("indexed", "nowhere.txt")
+    assert followed.names() == {"cat.txt", "come/near.txt", "come/nowhere.txt"}
+    assert sum(kind == "skipped" for kind, _ in followed.said()) == 2
+
+
 def test_an_index_within_the_folder_sets_nothing_off(follow: Follow, tmp_path: Path) -> None:
     followed = follow(index=tmp_path / "docs" / "index")
     (followed.folder / "one.txt").write_text("snow")

@@ -51,6 +51,8 @@ class Updater:
         self._progress = progress
         self._seen: dict[Path, Signature] = {}
         """Files that were read or skipped, as they were then."""
+        self._told: dict[Path, str] = {}
+        """Reasons why something can't be looked into; each is told once."""
 
     def has_index(self) -> bool:
         """Whether there is an index."""
@@ -70,6 +72,7 @@ class Updater:
             path = Path(skip.path)
             if (seen := signature(path)) is not None:
                 self._seen[path] = seen
+            self._told[path] = skip.reason
             self._report(WatchReport("skipped", path, message=skip.reason))
         kept = max(0, run.vanished - removed)
         self._report(WatchReport("ready", run=replace(run, removed=run.removed + removed, vanished=kept)))
@@ -86,9 +89,10 @@ class Updater:
         """
         known: dict[Path, KnownFile] = {}
         for folder in (*scan.folders, *scan.missing):
-            if folder.parent not in scan.folders:
+            if folder.parent == folder or folder.parent not in scan.folders:
                 known |= known_below(self._index, folder)
         known |= known_files(self._index, (path for path in scan.files if path not in known))
+        self._tell_problems(scan)
         now, clock = time.monotonic(), time.time()
         changed: list[Path] = []
         growing: list[Path] = []
@@ -96,7 +100,7 @@ class Updater:
             if self._is_changed(path, known.get(path), heard=path in heard):
                 grown = now - heard.get(path, now) >= _LONGEST_GROWTH
                 (changed if grown or is_settled(path, clock, self._settle) else growing).append(path)
-        vanished = [path for path in known if path not in scan.files and self._is_gone(path)]
+        vanished = [path for path in known if self._is_gone(path)]
         if changed or vanished:
             self._write(changed, vanished, known)
         return growing
@@ -150,6 +154,14 @@ class Updater:
         elif after is not None and (before is None or before.record.sha256 != after.record.sha256):
             known = before is not None and before.documents
             self._report(WatchReport("updated" if known else "indexed", path, after.passages, seconds))
+
+    def _tell_problems(self, scan: Scan) -> None:
+        for path in (*scan.files, *scan.folders):
+            self._told.pop(path, None)
+        for path, reason in scan.problems.items():
+            if self._told.get(path) != reason:
+                self._told[path] = reason
+                self._report(WatchReport("skipped", path, message=reason))
 
     def _add(self, indexer: Indexer, paths: Iterable[Path]) -> IndexReport:
         run = indexer.add_paths(paths, selection=self._places.selection, progress=self._on_progress)

@@ -26,12 +26,14 @@ class Scan:
     """What was found at some paths.
 
     Attributes:
-        files: Files that count, of those that are there, and links that lead nowhere.
+        files: Files that count.
+        problems: What counts, but isn't looked into or can't be, and why.
         folders: Folders that were looked into.
         missing: Paths at which there is nothing.
     """
 
     files: dict[Path, None] = field(default_factory=dict)
+    problems: dict[Path, str] = field(default_factory=dict)
     folders: dict[Path, None] = field(default_factory=dict)
     missing: dict[Path, None] = field(default_factory=dict)
 
@@ -116,7 +118,10 @@ class Places:
                     self._filled.add(root)
 
             for item in discover_below(root, path, self.selection, self._index, enter):
-                found.files[item.path] = None
+                if item.problem is None:
+                    found.files[item.path] = None
+                else:
+                    found.problems[item.path] = item.problem
 
 
 def signature(path: Path) -> Signature | None:

@@ -209,7 +209,7 @@ class Watcher:
             self._must_listen = False
             self._listen(signals, {*signals.folders, *scan.folders} if not everything else scan.folders)
             scan = self._places.scan(None if everything else self._dirty)  # with what came before it listened
-        for path in scan.files:
+        for path in (*scan.files, *scan.problems):
             if path.is_symlink() or path in self._places.roots:
                 self._polled.setdefault(path, signature(path))
         for path in scan.missing:
