@@ -291,7 +291,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom cli.main import main\nsys.argv = ['spanseek', *sys.argv[1:]]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'faiss', 'numpy', 'tantivy', 'sqlite_utils', 'matplotlib', 'mcp', 'pydantic',"
+        "heavy = {'torch', 'transformers', 'faiss', 'numpy', 'tantivy', 'sqlite_utils', 'matplotlib', 'mcp',"
         " 'watchfiles', 'anyio', 'uvicorn'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
