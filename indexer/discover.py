@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -52,27 +52,69 @@ def discover(paths: Iterable[Path], selection: Selection, ignore: Path) -> Itera
     """
     seen: set[str] = set()
     for path in paths:
-        for found in _walk(path, selection, ignore.absolute()) if path.is_dir() else [_check(path)]:
+        for found in _walk(path, path, selection, ignore.absolute()) if path.is_dir() else [_check(path)]:
             name = os.path.normpath(found.path.absolute())
             if name not in seen:
                 seen.add(name)
                 yield replace(found, path=Path(name))
 
 
-def _walk(folder: Path, selection: Selection, ignore: Path) -> Iterator[Found]:
+def discover_below(
+    folder: Path, start: Path, selection: Selection, ignore: Path, entered: Callable[[Path], None]
+) -> Iterator[Found]:
+    """Of the files that `folder` means, those below `start`.
+
+    Args:
+        folder: What globs are relative to.
+        start: The same, or a folder below it that `is_reached`.
+        selection: Which files count.
+        ignore: The index folder.
+        entered: Called with each folder that is looked into, before its files come.
+    """
+    return _walk(folder, start, selection, ignore.absolute(), entered)
+
+
+def is_reached(folder: Path, path: Path, selection: Selection, ignore: Path) -> bool:
+    """Whether a walk of `folder` would come to `path`, which needn't be there, and doesn't leave it out.
+
+    Args:
+        folder: A folder.
+        path: Below it.
+        selection: Which files count.
+        ignore: The index folder.
+    """
+    names = path.relative_to(folder).parts
+    for depth in range(1, len(names)):
+        on_the_way = folder.joinpath(*names[:depth])
+        if _is_left_out(on_the_way, folder, selection, ignore.absolute()) or on_the_way.is_symlink():
+            return False
+    if path.is_dir():
+        return not _is_left_out(path, folder, selection, ignore.absolute()) and not path.is_symlink()
+    relative = path.relative_to(folder).as_posix()
+    if _hidden(path.name, selection) or _matches(relative, selection.exclude):
+        return False
+    return selection.takes(relative) or not os.path.lexists(path)  # what is gone may have been a folder
+
+
+def _walk(
+    folder: Path,
+    start: Path,
+    selection: Selection,
+    ignore: Path,
+    entered: Callable[[Path], None] | None = None,
+) -> Iterator[Found]:
     problems: list[Found] = []
 
     def unreadable(error: OSError) -> None:
         problems.append(Found(Path(error.filename), f"folder can't be read: {error.strerror}"))
 
-    for here, folders, files in os.walk(folder, onerror=unreadable):
+    for here, folders, files in os.walk(start, onerror=unreadable):
+        if entered is not None:
+            entered(Path(here))
         kept = []
         for name in sorted(folders):
             path = Path(here, name)
-            relative = path.relative_to(folder).as_posix()
-            if path.absolute() == ignore or _is_index(path) or _hidden(name, selection):
-                continue
-            if _matches(relative, selection.exclude):
+            if _is_left_out(path, folder, selection, ignore):
                 continue
             if path.is_symlink():
                 problems.append(Found(path, "link to a folder: name the folder itself to index it"))
@@ -86,6 +128,13 @@ def _walk(folder: Path, selection: Selection, ignore: Path) -> Iterator[Found]:
         yield from problems
         problems.clear()
     yield from problems
+
+
+def _is_left_out(path: Path, folder: Path, selection: Selection, ignore: Path) -> bool:
+    """Whether a folder below `folder` isn't looked into, and nothing is said of it."""
+    if path.absolute() == ignore or _is_index(path) or _hidden(path.name, selection):
+        return True
+    return _matches(path.relative_to(folder).as_posix(), selection.exclude)
 
 
 def _check(path: Path) -> Found:
