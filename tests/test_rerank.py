@@ -219,7 +219,7 @@ def test_a_model_fitted_before_a_feature_was_there_knows_nothing_of_it() -> None
 def test_reading_lifts_what_answers_and_leaves_the_rest() -> None:
     ranked = [candidate(chunk, document=chunk, fused=0.9 - chunk / 10) for chunk in range(5)]
     nothing = [evidence("cat", -20.0, found) for found in ranked[:4]]
-    left = reorder(ranked, nothing, UNFITTED)
+    left = reorder(ranked, nothing, UNFITTED, 0.0)
     assert [c.chunks for c in left] == [c.chunks for c in ranked]
     assert [c.score for c in left] == pytest.approx([c.score for c in ranked], abs=1e-8)
     assert [c.scores.span for c in left] == [-20.0] * 4 + [None]
@@ -231,8 +231,8 @@ def test_reading_lifts_what_answers_and_leaves_the_rest() -> None:
         evidence("cat", 20.0, ranked[3]),
         evidence("mat", -20.0, ranked[3]),
     ]
-    lifted = reorder(ranked, found, replace(UNFITTED, passage_weight=0.25))
+    lifted = reorder(ranked, found, replace(UNFITTED, passage_weight=0.25), 1.0)
     assert [c.chunks[0] for c in lifted] == [0, 3, 1, 2, 4]
     assert lifted[1].score == pytest.approx(0.6 + 0.25 * logistic(6.0))
     assert lifted[1].scores == replace(ranked[3].scores, span=20.0)
-    assert reorder(ranked, [], UNFITTED) == ranked
+    assert reorder(ranked, [], UNFITTED, 0.0) == ranked
