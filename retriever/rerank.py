@@ -28,6 +28,8 @@ from retriever.store.snapshot import Snapshot, StoredPassage
 from retriever.types import Answer, AnswerScores, Passage, TextSpan, number_at
 
 Features = NDArray[np.float64]
+Chunks = tuple[int, ...]
+"""What a candidate is made of, and known by."""
 
 FEATURES = (
     *("margin", "start", "end", "fused", "dense", "lead", "share", "support", "length"),
@@ -220,32 +222,44 @@ def reorder(
         model: What says how much reading adds.
         confidence: Of the best span.
     """
-    if not evidence:
-        return list(ranked)
-    margins: dict[tuple[int, ...], float] = {}
+    margins = passage_margins(evidence)
+    changed = [
+        replace(candidate, score=score, scores=replace(candidate.scores, span=margins[candidate.chunks]))
+        if candidate.chunks in margins
+        else candidate
+        for candidate, score in zip(ranked, scores_of(ranked, margins, model, confidence), strict=True)
+    ]
+    return sorted(changed, key=lambda c: (-c.score, c.chunks))
+
+
+def passage_margins(evidence: Sequence[Evidence]) -> dict[Chunks, float]:
+    """Of each passage that spans stand in, the greatest margin of them."""
+    margins: dict[Chunks, float] = {}
     for item in evidence:
         chunks = item.candidate.chunks
         margins[chunks] = max(margins.get(chunks, -CLIP), item.margin)
-    gains = dict(zip(margins, model.gains(np.array(list(margins.values())), confidence), strict=True))
-    changed = [
-        replace(
-            candidate,
-            score=candidate.score + float(gains[candidate.chunks]),
-            scores=replace(candidate.scores, span=margins[candidate.chunks]),
-        )
-        if candidate.chunks in margins
-        else candidate
-        for candidate in ranked
-    ]
-    return sorted(changed, key=lambda c: (-c.score, c.chunks))
+    return margins
+
+
+def scores_of(
+    ranked: Sequence[Candidate], margins: Mapping[Chunks, float], model: ConfidenceModel, confidence: float
+) -> list[float]:
+    """What passages are ordered by: the fused score, and what reading adds."""
+    gains = dict(
+        zip(margins, map(float, model.gains(np.array([*margins.values()]), confidence)), strict=True)
+    )
+    return [candidate.score + gains.get(candidate.chunks, 0.0) for candidate in ranked]
 
 
 def distinct(evidence: Sequence[Evidence]) -> list[Evidence]:
     """Of spans that overlap in their document (chunks do), the likeliest; likeliest first."""
     kept: list[Evidence] = []
+    taken: dict[int, list[tuple[int, int]]] = {}
     for item in sorted(evidence, key=lambda e: (-e.margin, e.candidate.chunks, e.start)):
-        same = (k for k in kept if k.candidate.document == item.candidate.document)
-        if not any(item.start < other.end and other.start < item.end for other in same):
+        start, end = item.start, item.end
+        others = taken.setdefault(item.candidate.document, [])
+        if not any(start < last and first < end for first, last in others):
+            others.append((start, end))
             kept.append(item)
     return kept
 
@@ -263,12 +277,12 @@ def features(evidence: Sequence[Evidence]) -> Features:
     greatest: dict[str, float] = {}
     for text, margin in zip(texts, margins, strict=True):
         greatest[text] = max(greatest.get(text, -math.inf), margin)
-    by_margin = sorted(greatest, key=lambda text: -greatest[text])
+    leading = sorted(greatest, key=lambda text: -greatest[text])[:2]
     said = Counter(texts)
     said_here = Counter((text, item.candidate.chunks) for text, item in zip(texts, evidence, strict=True))
     rows = []
     for text, item in zip(texts, evidence, strict=True):
-        rival = greatest[by_margin[text == by_margin[0]]] if len(by_margin) > 1 else -CLIP
+        rival = next((greatest[other] for other in leading if other != text), -CLIP)
         support = said[text] - said_here[text, item.candidate.chunks]
         rows.append(
             [

@@ -11,7 +11,7 @@ keywords make all of them high. What that costs is measured in `data/EXPERIMENTS
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING
 from retriever.config import RerankConfig
 from retriever.encoder.spans import ScoredSpan
 from retriever.encoder.structure import answers_in
-from retriever.rerank import CLIP, ConfidenceModel, Evidence, choose, readable, reorder
+from retriever.rerank import (
+    CLIP,
+    Chunks,
+    ConfidenceModel,
+    Evidence,
+    choose,
+    passage_margins,
+    readable,
+    scores_of,
+)
 from retriever.search import Candidate
 from retriever.stopwatch import Stopwatch
 from retriever.storable import storable_text
@@ -131,13 +140,13 @@ def settled(
     """
     if not evidence or math.isinf(patience):
         return False
-    best = dict.fromkeys((candidate.chunks for candidate in ranked[:read]), -CLIP)
-    for item in evidence:
-        best[item.candidate.chunks] = max(best[item.candidate.chunks], item.margin)
-    imagined = _imagined(ranked[read], min(median(best.values()) + patience, CLIP), evidence[0].question)
     near = ranked[: read + shown.passages]  # of the others none can be among those shown
-    answers, order = _outcome(near, evidence, shown)
-    others, other_order = _outcome(near, [*evidence, imagined], shown)
+    margins = passage_margins(evidence)
+    middle = median(margins.get(candidate.chunks, -CLIP) for candidate in ranked[:read])
+    imagined = _imagined(ranked[read], min(middle + patience, CLIP), evidence[0].question)
+    answers, order = _outcome(near, evidence, margins, shown)
+    margins[imagined.candidate.chunks] = imagined.margin
+    others, other_order = _outcome(near, [*evidence, imagined], margins, shown)
     return (
         order == other_order
         and [item for item, _ in answers] == [item for item, _ in others]
@@ -146,11 +155,12 @@ def settled(
 
 
 def _outcome(
-    ranked: Sequence[Candidate], evidence: Sequence[Evidence], shown: Shown
-) -> tuple[list[tuple[Evidence, float]], list[tuple[int, ...]]]:
+    ranked: Sequence[Candidate], evidence: Sequence[Evidence], margins: Mapping[Chunks, float], shown: Shown
+) -> tuple[list[tuple[Evidence, float]], list[Chunks]]:
     answers, confidence = choose(evidence, shown.model, shown.answers, shown.least)
-    order = reorder(ranked, evidence, shown.model, confidence)
-    return answers, [candidate.chunks for candidate in order[: shown.passages]]
+    scores = scores_of(ranked, margins, shown.model, confidence)
+    order = sorted((-score, candidate.chunks) for candidate, score in zip(ranked, scores, strict=True))
+    return answers, [chunks for _, chunks in order[: shown.passages]]
 
 
 def _imagined(candidate: Candidate, margin: float, question: str) -> Evidence:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from retriever.encoder import Passage
 from retriever.encoder.spans import ScoredSpan
@@ -137,6 +140,61 @@ def test_of_overlapping_spans_the_likeliest_stays() -> None:
     assert distinct([inner, outer, touching, elsewhere, twice]) == [outer, elsewhere, twice, touching]
     assert distinct([replace(inner, margin=4.0), outer, touching]) == [replace(inner, margin=4.0)]
     assert distinct([]) == []
+
+
+def slow_features(evidence: Sequence[Evidence]) -> NDArray[np.float64]:
+    """By the definitions, each span against every other."""
+    words = [" ".join(re.findall(r"\w+", item.text.casefold())) for item in evidence]
+    margins = np.array([item.margin for item in evidence])
+    rows = []
+    for i, item in enumerate(evidence):
+        rivals = [margins[j] for j in range(len(evidence)) if words[j] != words[i]]
+        alike = [other for other, said in zip(evidence, words, strict=True) if said == words[i]]
+        row = weights(
+            margin=item.margin,
+            start=max(item.span.start_score, -20),
+            end=max(item.span.end_score, -20),
+            fused=item.candidate.scores.fused,
+            dense=item.candidate.scores.dense or 0,
+            lead=item.margin - max(rivals, default=-20),
+            share=item.margin - np.log(np.exp(margins).sum() + 1),
+            support=np.log1p(sum(other.candidate.chunks != item.candidate.chunks for other in alike)),
+            length=np.log1p(len(words[i].split())),
+            wordless=1.0,
+        )
+        rows.append([row[name] for name in FEATURES])
+    return np.array(rows)
+
+
+def slow_distinct(evidence: Sequence[Evidence]) -> list[Evidence]:
+    kept: list[Evidence] = []
+    for item in sorted(evidence, key=lambda e: (-e.margin, e.candidate.chunks, e.start)):
+        if not any(
+            item.candidate.document == other.candidate.document
+            and item.start < other.end
+            and other.start < item.end
+            for other in kept
+        ):
+            kept.append(item)
+    return kept
+
+
+def test_what_is_known_of_spans_is_by_its_definition() -> None:
+    random = np.random.default_rng(0)
+    words = ["The cat", "cat", "the red mat", "red mat", "mat", "The", "the", "mat."]
+    for count in (1, 2, 3, 10, 40):
+        for _ in range(20):
+            found = [
+                evidence(
+                    words[random.integers(len(words))],
+                    float(random.choice([-3.0, 0.0, 2.5, random.normal(scale=6)])),
+                    candidate(int(random.integers(8)), document=int(random.integers(3)), start=4 * i),
+                    start_score=float(random.normal(-8, 10)),
+                )
+                for i in random.integers(6, size=count)
+            ]
+            assert distinct(found) == slow_distinct(found)
+            np.testing.assert_allclose(features(found), slow_features(found), atol=1e-12)
 
 
 def test_equals_are_in_the_order_of_chunks_and_places() -> None:
