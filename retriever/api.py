@@ -9,13 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from retriever.confidence import UNFITTED, ConfidenceModel
 from retriever.config import RerankConfig, SearchConfig
 from retriever.context import context_line
 from retriever.encoder.spans import coverage
 from retriever.encoder.structure import cuts
 from retriever.errors import IndexOutdatedError, SpanseekError
 from retriever.filters import Filter
-from retriever.rerank import UNFITTED, ConfidenceModel, Evidence, choose, likeliest, reorder
+from retriever.rerank import Evidence, choose, likeliest, reorder
 from retriever.rounds import Shown, gather
 from retriever.search import Candidate, candidates, present
 from retriever.stopwatch import Stopwatch

@@ -16,19 +16,11 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+from retriever.confidence import CLIP, ConfidenceModel
 from retriever.config import RerankConfig
 from retriever.encoder.spans import ScoredSpan
 from retriever.encoder.structure import answers_in
-from retriever.rerank import (
-    CLIP,
-    Chunks,
-    ConfidenceModel,
-    Evidence,
-    choose,
-    passage_margins,
-    readable,
-    scores_of,
-)
+from retriever.rerank import Chunks, Evidence, choose, passage_margins, readable, scores_of
 from retriever.search import Candidate
 from retriever.stopwatch import Stopwatch
 from retriever.storable import storable_text

@@ -12,10 +12,10 @@ import pytest
 
 from indexer import Indexer, InputDocument
 from retriever import FilterError, RerankConfig, Retriever, SpanseekError
+from retriever.confidence import CONFIDENCE, UNFITTED
 from retriever.config import ChunkingConfig
 from retriever.encoder import Passage, TextEncoder
 from retriever.encoder.spans import coverage
-from retriever.rerank import CONFIDENCE, UNFITTED
 from retriever.types import TextSpan, Timings
 from tests.stand_ins import Reading
 

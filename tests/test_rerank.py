@@ -12,20 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from retriever.confidence import CONFIDENCE, FEATURES, UNFITTED, ConfidenceModel
 from retriever.encoder import Passage
 from retriever.encoder.spans import ScoredSpan
 from retriever.errors import EncoderError
-from retriever.rerank import (
-    CONFIDENCE,
-    FEATURES,
-    UNFITTED,
-    ConfidenceModel,
-    Evidence,
-    distinct,
-    features,
-    readable,
-    reorder,
-)
+from retriever.rerank import Evidence, distinct, features, readable, reorder
 from retriever.search import Candidate
 from retriever.store.snapshot import StoredPassage
 from retriever.types import Scores

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from retriever.confidence import UNFITTED
 from retriever.config import RerankConfig
 from retriever.encoder.spans import ScoredSpan
-from retriever.rerank import UNFITTED, Evidence
+from retriever.rerank import Evidence
 from retriever.rounds import Gathered, Shown, gather, settled
 from retriever.search import Candidate
 from retriever.store.snapshot import Place, StoredPassage
