@@ -238,7 +238,7 @@ def _explain_time(timings: Timings, read: int) -> str:
     }
     total = timings.total - timings.load
     parts = [f"{name} {_milliseconds(spent)}" for name, spent in stages.items() if spent]
-    if timings.load:
+    if timings.load >= 1:  # less is but a look whether they are
         parts.append(f"loading models before that {_milliseconds(timings.load)}")
     return f"{_milliseconds(total)} ms: " + " · ".join(parts)
 

@@ -93,12 +93,11 @@ def gather(
     texts = [readable(passage) for passage in passages]
     known: dict[Passage, list[tuple[ScoredSpan, float]]] = {}
     evidence: list[Evidence] = []
+    may_stop = shown is not None and math.isfinite(config.patience)
     read = 0
     while read < len(reading):
-        begin, read = (
-            read,
-            len(reading) if shown is None else min(len(reading), read + (_NEXT if read else _FIRST)),
-        )
+        begin, more = read, _NEXT if read else _FIRST
+        read = min(read + more, len(reading)) if may_stop else len(reading)
         with watch.stage("read"):
             new = [text for text in dict.fromkeys(texts[begin:read]) if text not in known]
             scored = scorer.score([storable_text(question)] * len(new), new) if new else []
@@ -111,7 +110,7 @@ def gather(
                 for span, no_answer in known[text]:
                     margin = min(max(span.score - no_answer, -CLIP), CLIP)
                     evidence.append(Evidence(candidate, passage, span, margin, no_answer, question))
-        if shown is not None and read < len(reading):
+        if shown is not None and may_stop and read < len(reading):
             with watch.stage("rank"):
                 if settled(ranked, evidence, read, shown, config.patience):
                     break
@@ -130,7 +129,7 @@ def settled(
         shown: What is shown.
         patience: How much better than the middle one the next one is imagined to answer, in log-odds.
     """
-    if not evidence or math.isinf(patience):
+    if not evidence:
         return False
     near = ranked[: read + shown.passages]  # of the others none can be among those shown
     margins = passage_margins(evidence)

@@ -319,7 +319,8 @@ def test_explain_ends_with_the_time_of_each_stage() -> None:
         "loading models before that 812"
     )
     warm = replace(
-        timed, timings=Timings(encode=9.96, dense=0.1, lexical=1.0, fetch=1.5, rank=2.0, total=15.0)
+        timed,
+        timings=Timings(load=0.01, encode=9.96, dense=0.1, lexical=1.0, fetch=1.5, rank=2.0, total=15.0),
     )
     assert plain(warm, answers=False, explain=True).splitlines()[-1] == (
         "15 ms: question 10.0 · meaning 0.1 · words 1.0 · fetch 1.5 · rank 2.0"

@@ -110,8 +110,7 @@ def _print_line(ask: Callable[[str], Response], question: str, *, explain: bool)
 
     begun = time.perf_counter()
     response = ask(question)
-    took = (
-        time.perf_counter() - begun
-    ) * 1000 - response.timings.load  # which isn't part of a question's time
-    print_json(response_as_json(response, took, explain=explain))
+    took = (time.perf_counter() - begun) * 1000
+    # loading models isn't part of a question's time
+    print_json(response_as_json(response, took - response.timings.load, explain=explain))
     return bool(response.answers or response.hits)
