@@ -1,9 +1,9 @@
 """What answers a question from an index?
 
 `Retriever` opens an index and finds answers and passages; `types.py` says what it returns. Below it: `search.py`
-finds and fuses candidates, `rerank.py` reads them for answers, `encoder/` is the span encoder and the span scorer,
-`store/` the index folder, `evaluation/` measures how good it all is, `training/` trains it, `assistant/` answers AI
-assistants.
+finds and fuses candidates, `rounds.py` reads them for answers, `rerank.py` ranks what was read, `encoder/` is the span
+encoder and the span scorer, `store/` the index folder, `evaluation/` measures how good it all is, `training/` trains
+it, `assistant/` answers AI assistants.
 
 Useful for searching an index that is there, from any number of threads and processes.
 Not for making or changing one: that is `indexer`.
@@ -31,7 +31,17 @@ if TYPE_CHECKING:
         UnreadableError,
     )
     from retriever.filters import Filter
-    from retriever.types import Answer, AnswerScores, Document, Hit, IndexStatus, Response, Scores, TextSpan
+    from retriever.types import (
+        Answer,
+        AnswerScores,
+        Document,
+        Hit,
+        IndexStatus,
+        Response,
+        Scores,
+        TextSpan,
+        Timings,
+    )
 
 __all__ = [
     "Answer",
@@ -57,6 +67,7 @@ __all__ = [
     "SearchConfig",
     "SpanseekError",
     "TextSpan",
+    "Timings",
     "UnreadableError",
 ]
 
@@ -69,6 +80,7 @@ _HOMES = {
     "AnswerScores": "retriever.types",
     "Response": "retriever.types",
     "TextSpan": "retriever.types",
+    "Timings": "retriever.types",
     "Filter": "retriever.filters",
     "Document": "retriever.types",
     "Hit": "retriever.types",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -206,6 +207,17 @@ def test_explain_and_whole(indexed: Run) -> None:
     assert "meaning: cosine" in out
     assert "words: BM25" in out
     assert "characters " in out
+    assert re.fullmatch(
+        r"[\d,.]+ ms: question [\d,.]+ · .* · rank [\d,.]+( · loading .*)?", out.splitlines()[-1]
+    )
+    _, out, _ = indexed("search", "release", "--explain", "--json")
+    shown = json.loads(out)
+    stages = ["load", "encode", "dense", "lexical", "fetch", "read", "rank", "total"]
+    assert list(shown["timings_ms"]) == stages
+    times = shown["timings_ms"]
+    assert sum(times[stage] for stage in stages[:-1]) <= times["total"] + 0.1
+    assert shown["took_ms"] >= times["total"] - times["load"] - 0.1
+    assert shown["read"] > 0
 
 
 def test_the_index_is_found_from_below_and_by_environment(

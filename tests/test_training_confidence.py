@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retriever.confidence import CONFIDENCE, FEATURES, UNFITTED, ConfidenceModel
 from retriever.encoder.spans import ScoredSpan
 from retriever.errors import EncoderError, SpanseekError
 from retriever.evaluation import GradedQuestion, calibration_error
-from retriever.rerank import CONFIDENCE, FEATURES, UNFITTED, ConfidenceModel, Evidence
+from retriever.rerank import Evidence
 from retriever.search import Candidate
 from retriever.store.snapshot import StoredPassage
 from retriever.training.confidence import Asked, ask, ask_all, fit

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import BertWordPieceTokenizer
 
+from retriever.confidence import CONFIDENCE, UNFITTED, ConfidenceModel
 from retriever.encoder import Passage, SpanScorer, TextEncoder
 from retriever.encoder import shipped as shipping
 from retriever.encoder.shipped import shipped_folder
-from retriever.rerank import CONFIDENCE, UNFITTED, ConfidenceModel
 from retriever.training.ship import ship
 
 

@@ -259,7 +259,7 @@ def _fit_confidence(
     import random
 
     from retriever import RerankConfig, Retriever
-    from retriever.rerank import CONFIDENCE
+    from retriever.confidence import CONFIDENCE
     from retriever.training.confidence import ask_all, fit
     from retriever.training.examples import HELD_BACK, hold_back
 

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.confidence import FEATURES, ConfidenceModel, Features
 from retriever.errors import SpanseekError
 from retriever.evaluation.questions import GradedQuestion
 from retriever.evaluation.spans import score_span
-from retriever.rerank import FEATURES, ConfidenceModel, Evidence, Features, distinct, features
+from retriever.rerank import Evidence, distinct, features
 from retriever.training.keywords import as_keywords, as_statement
 
 RIGHT = 0.6

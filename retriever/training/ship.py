@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from retriever.confidence import CONFIDENCE
 from retriever.encoder.backbone import SPAN_CONFIG, find_encoder
 from retriever.encoder.reader_files import READER_SETTINGS, READER_WEIGHTS, ReaderSettings
 from retriever.encoder.shipped import SUMS, sha256
-from retriever.rerank import CONFIDENCE
 
 _WEIGHTS = "model.safetensors"
 _COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json")
