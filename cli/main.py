@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from cli.commands.bench import bench
 from cli.commands.evaluate import eval_app
 from cli.commands.index import index
 from cli.commands.manage import compact, remove, status, verify
@@ -52,6 +53,7 @@ app.command()(status)
 app.command()(remove)
 app.command()(verify)
 app.command()(compact)
+app.command()(bench)
 app.add_typer(eval_app, name="eval")
 app.add_typer(train_app, name="train")
 
