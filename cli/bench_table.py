@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from cli.terminal import counter, shown_path
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cli.commands.bench_run import Bench
+    from retriever.evaluation.speed import Encoding
 
 _BAR = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -24,18 +24,21 @@ _GOOD = 0.6
 def print_bench(out: Console, found: Bench) -> None:
     """Prints all that was measured."""
     _print_machine(out, found)
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", style="green", no_wrap=True)
-    table.add_column(style="dim", no_wrap=True)
-    for number, (group, rows) in enumerate(_groups(found).items()):
-        if number:
-            table.add_row()
-        for i, (what, figure, note) in enumerate(rows):
-            table.add_row(group if i == 0 else "", what, figure, note)
-    out.print(table)
-    out.print()
+    groups = _groups(found)
+    rows = [row for group in groups.values() for row in group]
+    margin, names, figures = (
+        max(map(len, column)) for column in (groups, [row[0] for row in rows], [row[1] for row in rows])
+    )
+    for group, shown in groups.items():
+        for number, (name, figure, note) in enumerate(shown):
+            line = Text(f"{'' if number else group:<{margin}}  ", style="bold")
+            line.append(f"{name:<{names}}  ", style="not bold").append(
+                f"{figure:>{figures}}", style="not bold green"
+            )
+            if note:
+                line.append("  ").append_text(note)
+            out.print(line, no_wrap=True, overflow="ellipsis", crop=out.is_terminal)
+        out.print()
     out.print(Text(f"measured in {found.took_s:.0f} s; longer is more exact: --seconds", style="dim"))
 
 
@@ -58,36 +61,38 @@ def _print_machine(out: Console, found: Bench) -> None:
 
 def _groups(found: Bench) -> dict[str, list[tuple[str, str, Text]]]:
     """By group: what, its figure, and a note."""
+
+    def note(text: str) -> Text:
+        return Text(text, style="not bold dim")
+
     start, encode, search, rerank = found.start, found.encode, found.search, found.rerank
     stages = search.stages
     times = "once each" if start.runs == 1 else f"medians of {start.runs}"
-    in_products = f"of the {encode.product_gflops:,.0f} GFLOP/s of plain {encode.product_precision} products"
-    share = [("share of the machine", f"{encode.share:.0%}", _share(encode.share, in_products))]
     return {
         "start": [
-            ("spanseek --help", _ms(start.help_ms), Text(f"process start to output, {times}")),
-            ("a cold search", _ms(start.search_ms), Text("passages alone (--no-rerank)")),
-            ("a cold search with answers", _ms(start.answer_ms), Text()),
+            ("spanseek --help", _ms(start.help_ms), note(f"process start to output, {times}")),
+            ("a cold search", _ms(start.search_ms), note("passages alone (--no-rerank)")),
+            ("a cold search with answers", _ms(start.answer_ms), note("")),
         ],
         "encode": [
-            ("passages", f"{_number(encode.passages_per_s)}/s", Text(encode.precision)),
+            ("passages", f"{_number(encode.passages_per_s)}/s", note(encode.precision)),
             (
                 "tokens",
                 f"{_number(encode.tokens_per_s)}/s",
-                Text(f"{encode.tokens / encode.passages:.0f} a passage"),
+                note(f"{encode.tokens / encode.passages:.0f} a passage"),
             ),
-            *(share if encode.share is not None else []),
+            *([] if encode.share is None else [_share(encode.share, encode)]),
         ],
         "index": [
             (
                 "passages, from rows to disk",
                 f"{_number(found.index.passages_per_s)}/s",
-                Text(f"{found.index.passages:,} in {found.index.seconds:.1f} s"),
+                note(f"{found.index.passages:,} in {found.index.seconds:.1f} s"),
             )
         ],
         "search": [
-            ("median", _ms(search.ms_p50), Text(f"{search.questions:,} questions, index open")),
-            ("95th percentile", _ms(search.ms_p95), Text()),
+            ("median", _ms(search.ms_p50), note(f"{search.questions:,} questions, index open")),
+            ("95th percentile", _ms(search.ms_p95), note("")),
             *(
                 (f"  {name}", _ms(part), _bar(part / search.ms_mean))
                 for name, part in (
@@ -102,28 +107,28 @@ def _groups(found: Bench) -> dict[str, list[tuple[str, str, Text]]]:
             (
                 counter(rerank.candidates, "passage") + ", median",
                 _ms(rerank.ms_p50),
-                Text(f"for an answer, {counter(rerank.questions, 'question')}"),
+                note(f"for an answer, {counter(rerank.questions, 'question')}"),
             ),
-            ("95th percentile", _ms(rerank.ms_p95), Text()),
+            ("95th percentile", _ms(rerank.ms_p95), note("")),
         ],
         "memory": [
-            ("a search", _mb(found.memory.search_mb), Text("at most, of the process")),
-            ("a search with answers", _mb(found.memory.answer_mb), Text()),
-            ("indexing", _mb(found.memory.indexing_mb), Text()),
+            ("a search", _mb(found.memory.search_mb), note("at most, of the process")),
+            ("a search with answers", _mb(found.memory.answer_mb), note("")),
+            ("indexing", _mb(found.memory.indexing_mb), note("")),
         ],
     }
 
 
-def _share(share: float, note: str) -> Text:
-    bar = _bar(share)
-    bar.style = "green" if share >= _GOOD else "yellow"
-    return Text.assemble(bar, (f" {note}", "dim"))
+def _share(share: float, encode: Encoding) -> tuple[str, str, Text]:
+    of = f"of the {encode.product_gflops:,.0f} GFLOP/s of plain {encode.product_precision} products"
+    bar = _bar(share, "green" if share >= _GOOD else "yellow")
+    return "share of the machine", f"{share:.0%}", bar.append(f" {of}", style="not bold dim")
 
 
-def _bar(share: float) -> Text:
+def _bar(share: float, colour: str = "cyan") -> Text:
     """A bar that is full at 1."""
     eighths = round(8 * _BAR * min(1.0, max(0.0, share)))
-    return Text("█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip(), style="cyan")
+    return Text().append("█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip(), style=f"not bold {colour}")
 
 
 def _ms(value: float) -> str:

@@ -177,13 +177,17 @@ def run_bench(
     return Bench(
         machine=this_machine(),
         corpus=corpus,
-        start=Starts(runs, *(1000 * _median(run.first_s for run in ran) for ran in (helps, searches, answers))),
+        start=Starts(
+            runs, *(1000 * _median(run.first_s for run in ran) for ran in (helps, searches, answers))
+        ),
         encode=encode,
         index=indexing,
         search=search,
         rerank=rerank,
         memory=Memory(
-            *(_median(run.peak / 1e6 for run in ran) for ran in (searches, answers)), indexed.peak / 1e6
+            search_mb=_median(run.peak / 1e6 for run in searches),
+            answer_mb=_median(run.peak / 1e6 for run in answers),
+            indexing_mb=indexed.peak / 1e6,
         ),
         took_s=time.perf_counter() - begun,
     )

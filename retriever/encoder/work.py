@@ -48,8 +48,10 @@ class ModelSize:
         """
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         names = ("num_hidden_layers", "hidden_size", "intermediate_size")
-        sizes = [settings.get(name) for name in names]
-        return cls(*sizes, span) if all(isinstance(size, int) for size in sizes) else None
+        layers, hidden, inner = (settings.get(name) for name in names)
+        if not (isinstance(layers, int) and isinstance(hidden, int) and isinstance(inner, int)):
+            return None
+        return cls(layers, hidden, inner, span)
 
     def operations(self, tokens: int) -> int:
         """Multiplications and additions in the matrix products for a text of so many tokens, special ones counted.

@@ -238,7 +238,7 @@ def sample_passages(root: Path, count: int) -> list[str]:
     """Passages of an index, spread evenly over it, or over its first twenty thousand."""
     with IndexReader(root) as reader, reader.snapshot() as snapshot:
         step = max(1, min(snapshot.status().chunks, _SCANNED) // count)
-        found = []
+        found: list[str] = []
         for number, text in enumerate(snapshot.texts()):
             if len(found) == count:
                 break
