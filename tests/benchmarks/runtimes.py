@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 _BATCH = 32
 _LONGEST = 256
@@ -41,6 +42,8 @@ class SentenceTransformers:
     def __init__(self, folder: Path) -> None:
         from sentence_transformers import SentenceTransformer
 
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         # The folder holds half precision, which newer versions would compute in, at a quarter of the speed; who
         # installs the published model gets float32.
         self._model = SentenceTransformer(str(folder), device="cpu").float()
@@ -94,6 +97,8 @@ class _Plain(nn.Module):
 
 def _plain(folder: Path) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
     """The model, and an input to trace it with."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     model: Any = AutoModel.from_pretrained(
         str(folder), dtype="float32", attn_implementation="sdpa", local_files_only=True
     )
