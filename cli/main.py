@@ -71,7 +71,8 @@ def main() -> None:
         sys.exit(EXIT_ERROR)
     except SystemExit as error:
         if error.code == _INTERRUPTED:  # typer has made this of Ctrl-C
-            typer.echo("interrupted; what was indexed by then is kept", err=True)
+            kept = "" if sys.argv[1:2] == ["bench"] else "; what was indexed by then is kept"
+            typer.echo(f"interrupted{kept}", err=True)
         raise
     except SpanseekError as error:
         _fail(str(error))

@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +22,7 @@ from cli.bench_table import print_bench
 from cli.commands.bench_run import Bench, run_bench
 from cli.main import main
 from indexer import Indexer, InputDocument
+from retriever.encoder.work import ModelSize, product_precision, product_rate
 from retriever.errors import SpanseekError
 from retriever.evaluation.processes import run_fresh
 from retriever.evaluation.prose import Prose
@@ -196,3 +201,73 @@ def test_a_file_without_questions_is_one_line(
 
 def test_an_index_that_is_not_there_is_one_line(run: Callable[..., str], tmp_path: Path) -> None:
     assert "there is no index at" in run("--index", str(tmp_path / "nowhere"))
+
+
+def test_an_index_without_passages_is_one_line(
+    run: Callable[..., str], tmp_path: Path, tiny_encoder_folder: Path
+) -> None:
+    Indexer.open(tmp_path / "index", encoder=str(tiny_encoder_folder)).close()
+    assert "holds nothing yet" in run("--index", str(tmp_path / "index"))
+
+
+def test_an_interrupted_process_is_ended_with_its_children(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    communicate = subprocess.Popen.communicate
+
+    def interrupted(self: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+        if started:
+            return communicate(self)  # type: ignore[return-value]
+        started.append(self)
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    script = f"import os, pathlib, time; p = pathlib.Path({str(tmp_path / 'new')!r}); p.write_text(str(os.getpid())); "
+    script += f"p.rename({str(tmp_path / 'pid')!r}); time.sleep(600)"
+    with pytest.raises(KeyboardInterrupt):
+        run_fresh([sys.executable, "-c", script])
+    assert started[0].returncode == -signal.SIGKILL
+    child = int((tmp_path / "pid").read_text())
+    for _ in range(500):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    state = Path(f"/proc/{child}/stat").read_text().split()[2]
+    assert state == "Z", "it still runs"
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(1, 2 * 192 + 4 * 4), (10, 10 * 2 * 192 + 4 * 100 * 4)])
+def test_operations_are_those_of_the_products(tokens: int, expected: int) -> None:
+    # a layer: four products by 4 x 4, two by 4 x 16; and attention, two products by as many tokens
+    assert ModelSize(layers=1, hidden=4, inner=16).operations(tokens) == expected
+    assert ModelSize(layers=3, hidden=4, inner=16).operations(tokens) == 3 * expected
+
+
+def test_operations_agree_with_what_torch_counts(tiny_encoder_folder: Path) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import BertModel
+
+    model = BertModel.from_pretrained(
+        str(tiny_encoder_folder), attn_implementation="sdpa", add_pooling_layer=False
+    )
+    size = ModelSize.of(tiny_encoder_folder)
+    assert size is not None
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.arange(5, 25)[None])
+    assert size.operations(20) == counter.get_total_flops()
+
+
+def test_a_model_that_does_not_say_its_size_has_none(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "distilbert", "dim": 32}')
+    assert ModelSize.of(tmp_path) is None
+
+
+def test_products_have_a_rate() -> None:
+    assert product_precision() in {"bfloat16", "float32"}
+    assert product_rate("float32", 0.01) > 0

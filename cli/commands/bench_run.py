@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.options import FOLDER
+from retriever.errors import SpanseekError
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
@@ -131,7 +132,7 @@ def run_bench(
         report: Called with what is being measured.
 
     Raises:
-        SpanseekError: The index, or a model, can't be used.
+        SpanseekError: The index, or a model, can't be used, or the index is empty.
     """
     from retriever.encoder import SpanScorer, TextEncoder
     from retriever.evaluation.machine import this_machine
@@ -156,6 +157,8 @@ def run_bench(
             manifest.check(fingerprint=encoder.fingerprint, dimension=encoder.dimension)
         report("indexing")
         own = sample_passages(root, _SAMPLE) if root is not None else []
+        if root is not None and not own:
+            raise SpanseekError(f"the index at {root} holds nothing yet: there is nothing to measure")
         made, indexing, indexed = _index(Path(scratch), own, encoder, seconds / 5)
         root_searched = root or made
         report("encoding")

@@ -122,6 +122,7 @@ def measure_encoding(encoder: TextEncoder, texts: Sequence[str], seconds: float)
         texts: Passages, as many as should be encoded at most.
         seconds: About so long; fewer passages are taken where all of them would take longer.
     """
+    from retriever.encoder.backbone import SPAN_WEIGHTS
     from retriever.encoder.work import ModelSize, product_precision, product_rate
 
     passages = [Passage(text) for text in texts]
@@ -138,7 +139,9 @@ def measure_encoding(encoder: TextEncoder, texts: Sequence[str], seconds: float)
         for _ in range(_ROUNDS)
     ]
     products, took = (statistics.median(side) for side in zip(*turns, strict=True))
-    size = ModelSize.of(encoder.files.folder)
+    files = encoder.files
+    # without weights of its own the span layer is untrained, and isn't computed
+    size = ModelSize.of(files.folder, files.config if (files.folder / SPAN_WEIGHTS).is_file() else None)
     share = None if size is None else sum(map(size.operations, lengths)) / took / products
     return Encoding(
         precision=encoder.precision,
