@@ -142,7 +142,8 @@ def panel(
     axes.text(0, 1.02, unit, transform=axes.transAxes, color=INK, fontsize=8.5)
     axes.xaxis.set_major_locator(LogLocator(10, numticks=8))
     decades = high * room / low
-    axes.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if decades < 300 else (1,), numticks=12))
+    steps = LogLocator(10, subs=(1, 2, 5) if decades < 300 else (1,), numticks=12).tick_values(low, high)
+    axes.set_yticks([step for step in steps if low / 1.25 <= step <= high * 1.05])  # none behind the legend
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axis.set_minor_formatter(NullFormatter())
