@@ -143,7 +143,7 @@ def panel(
     axes.xaxis.set_major_locator(LogLocator(10, numticks=8))
     decades = high * room / low
     steps = LogLocator(10, subs=(1, 2, 5) if decades < 300 else (1,), numticks=12).tick_values(low, high)
-    axes.set_yticks([step for step in steps if low / 1.25 <= step <= high * 1.05])  # none behind the legend
+    axes.set_yticks([step for step in steps if low / 1.25 <= step <= high * 1.3])  # none behind the legend
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axis.set_minor_formatter(NullFormatter())

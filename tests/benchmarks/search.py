@@ -3,7 +3,7 @@
     python tests/benchmarks/search.py [--chunks 20000] [--queries 300] [--cache FOLDER] [--json]
 
 The whole search is measured with its question's encoding. Then the sides, on the same passages, one thread, one question
-at a time, ten results: vectors against a plain faiss HNSW (M = 32, as it comes; `efSearch` is doubled until recall@10
+at a time in turns, ten results: vectors against a plain faiss HNSW (M = 32, as it comes; `efSearch` is doubled until recall@10
 is 0.95), words against bm25s. Recall is against exact search. What isn't installed is left out, and a line says so.
 
 Vectors are those of the sample corpus, and others with their statistics (`generated.py`), so that 100,000 passages
@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ K = 10
 PER_DOCUMENT = 10
 BATCH = 200
 Vectors = NDArray[np.float32]
+Ask = Callable[[Any], object]
 
 
 def fill(root: Path, passages: Sequence[str], vectors: Vectors, fingerprint: str) -> None:
@@ -63,14 +64,15 @@ def fill(root: Path, passages: Sequence[str], vectors: Vectors, fingerprint: str
         writer.merge(force=True)
 
 
-def milliseconds(work: Callable[[Any], object], arguments: Sequence[Any], warm_up: int = 20) -> list[float]:
-    """Each call's, after some that aren't counted."""
-    took = []
+def turns(sides: Mapping[str, Ask], arguments: Sequence[Any], warm_up: int = 20) -> dict[str, list[float]]:
+    """Milliseconds of each call, by side, all sides in turns; the first calls aren't counted."""
+    took: dict[str, list[float]] = {name: [] for name in sides}
     for argument in [*arguments[:warm_up], *arguments]:
-        begun = time.perf_counter()
-        work(argument)
-        took.append((time.perf_counter() - begun) * 1000)
-    return took[min(warm_up, len(arguments)) :]
+        for name, ask in sides.items():
+            begun = time.perf_counter()
+            ask(argument)
+            took[name].append((time.perf_counter() - begun) * 1000)
+    return {name: side[min(warm_up, len(arguments)) :] for name, side in took.items()}
 
 
 def quantiles(took: Sequence[float]) -> dict[str, float]:
@@ -85,8 +87,8 @@ def recall(found: Sequence[Sequence[int]], exact: NDArray[np.int64]) -> float:
     return round(float(np.mean(shared)), 4)
 
 
-def hnsw(vectors: Vectors, questions: Vectors, exact: NDArray[np.int64]) -> dict[str, float]:
-    """A plain HNSW index of faiss, on one thread."""
+def hnsw(vectors: Vectors, questions: Vectors, exact: NDArray[np.int64]) -> tuple[Ask, dict[str, float]]:
+    """A plain HNSW index of faiss: how to ask it, and what is known of it."""
     import faiss
 
     begun = time.perf_counter()
@@ -98,18 +100,17 @@ def hnsw(vectors: Vectors, questions: Vectors, exact: NDArray[np.int64]) -> dict
     while reached < 0.95 and index.hnsw.efSearch < 1024:
         index.hnsw.efSearch *= 2
         reached = recall(index.search(questions, K)[1].tolist(), exact)
-    took = milliseconds(lambda question: index.search(question[None], K), list(questions))
-    return {
-        **quantiles(took),
+    facts = {
         "recall_at_10": reached,
         "ef_search": index.hnsw.efSearch,
         "build_s": round(built, 1),
         "mb": round(len(faiss.serialize_index(index)) / 1e6, 1),
     }
+    return lambda point: index.search(point[None], K), facts
 
 
-def bm25s_side(passages: Sequence[str], questions: Sequence[str]) -> dict[str, float]:
-    """bm25s with its own tokenizer and English stop words."""
+def bm25s_side(passages: Sequence[str]) -> tuple[Ask, dict[str, float]]:
+    """bm25s with its own tokenizer and English stop words: how to ask it, and what is known of it."""
     import bm25s
 
     begun = time.perf_counter()
@@ -121,7 +122,7 @@ def bm25s_side(passages: Sequence[str], questions: Sequence[str]) -> dict[str, f
         tokens = bm25s.tokenize([question], stopwords="en", show_progress=False)
         return index.retrieve(tokens, k=K, show_progress=False)
 
-    return {**quantiles(milliseconds(ask, questions)), "build_s": round(built, 1)}
+    return ask, {"build_s": round(built, 1)}
 
 
 def main() -> None:
@@ -157,23 +158,32 @@ def main() -> None:
         fill(root, passages, vectors, encoder.fingerprint)
         result["write_s"] = round(time.perf_counter() - begun, 1)
         with Retriever.open(root, encoder=encoder) as retriever:
-            result |= quantiles(milliseconds(lambda question: retriever.search(question, K), questions))
-            encoding = milliseconds(lambda question: encoder.encode_questions([question]), questions)
-            result["of_which_encoding_ms_p50"] = round(statistics.median(encoding), 3)
+            took = turns(
+                {
+                    "search": lambda question: retriever.search(question, K),
+                    "encoding": lambda question: encoder.encode_questions([question]),
+                },
+                questions,
+            )
+        result |= quantiles(took["search"])
+        result["of_which_encoding_ms_p50"] = round(statistics.median(took["encoding"]), 3)
         with IndexReader(root) as reader, reader.snapshot() as snapshot:
             # ids of chunks count from 1, in the order in which they were written
             found = [[hit.chunk - 1 for hit in snapshot.dense(point, K, None)] for point in points]
-            dense = milliseconds(lambda point: snapshot.dense(point, K, None), list(points))
-            lexical = milliseconds(lambda question: snapshot.lexical(question, K, None), questions)
-    result["dense"] = {"spanseek": {**quantiles(dense), "recall_at_10": recall(found, exact)}}
-    result["lexical"] = {"spanseek": quantiles(lexical)}
-    result["dense"]["faiss_hnsw"] = hnsw(stored, points, exact)
-    left_out = []
-    if importlib.util.find_spec("bm25s") is None:
-        left_out.append("bm25s is left out: pip install bm25s")
-    else:
-        result["lexical"]["bm25s"] = bm25s_side(passages, questions)
-    result["left_out"] = left_out
+            facts: dict[str, dict[str, float]] = {"spanseek": {"recall_at_10": recall(found, exact)}}
+            dense: dict[str, Ask] = {"spanseek": lambda point: snapshot.dense(point, K, None)}
+            dense["faiss_hnsw"], facts["faiss_hnsw"] = hnsw(stored, points, exact)
+            result["dense"] = {
+                name: quantiles(took) | facts[name] for name, took in turns(dense, list(points)).items()
+            }
+            facts = {"spanseek": {}}
+            lexical: dict[str, Ask] = {"spanseek": lambda question: snapshot.lexical(question, K, None)}
+            if importlib.util.find_spec("bm25s") is not None:
+                lexical["bm25s"], facts["bm25s"] = bm25s_side(passages)
+            result["lexical"] = {
+                name: quantiles(took) | facts[name] for name, took in turns(lexical, questions).items()
+            }
+    result["left_out"] = [] if "bm25s" in lexical else ["bm25s is left out: pip install bm25s"]
     if options.json:
         print(json.dumps(result))
         return
@@ -183,7 +193,7 @@ def main() -> None:
     for side in ("dense", "lexical"):
         for name, figures in result[side].items():
             print(f"{side + ', ' + name:<26} {', '.join(f'{key} {value}' for key, value in figures.items())}")
-    for line in left_out:
+    for line in result["left_out"]:
         print(line)
 
 
