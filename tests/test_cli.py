@@ -295,7 +295,13 @@ def test_help_imports_nothing_heavy() -> None:
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     evaluations = [["eval", name, "--help"] for name in ("retrieval", "reader", "answers")]
-    for arguments in (["--help"], ["search", "--help"], ["index", "--help"], *evaluations):
+    for arguments in (
+        ["--help"],
+        ["search", "--help"],
+        ["index", "--help"],
+        ["bench", "--help"],
+        *evaluations,
+    ):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
         )
