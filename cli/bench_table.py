@@ -97,8 +97,8 @@ def _groups(found: Bench) -> dict[str, list[tuple[str, str, Text]]]:
                 (f"  {name}", _ms(part), _bar(part / search.ms_mean))
                 for name, part in (
                     ("question to vector", stages.encode),
-                    ("nearest vectors", stages.vectors),
-                    ("words", stages.words),
+                    ("nearest vectors", stages.dense),
+                    ("words", stages.lexical),
                     ("the rest", stages.rest),
                 )
             ),

@@ -91,7 +91,7 @@ def test_the_json_has_every_figure_and_each_makes_sense(
     for group in ("search", "rerank"):
         assert said[group]["ms_p50"] <= said[group]["ms_p95"]
     stages = said["search"]["stages"]
-    assert list(stages) == ["encode", "vectors", "words", "rest"]
+    assert list(stages) == ["encode", "dense", "lexical", "rest"]
     assert min(stages.values()) >= 0
     assert sum(stages.values()) == pytest.approx(said["search"]["ms_mean"], rel=0.01)
     assert said["start"]["help_ms"] < said["start"]["answer_ms"]

@@ -67,14 +67,14 @@ class Stages:
 
     Attributes:
         encode: The question becomes a vector.
-        vectors: The nearest vectors are found.
-        words: The best passages by their words are found.
+        dense: The nearest vectors are found.
+        lexical: The best passages by their words are found.
         rest: Both are fused, and what is shown is read.
     """
 
     encode: float
-    vectors: float
-    words: float
+    dense: float
+    lexical: float
     rest: float
 
 
@@ -195,14 +195,14 @@ def measure_search(root: Path, encoder: TextEncoder, questions: Sequence[str], s
         _repeat(ask, questions, seconds, _SEARCHES)
     took, parts = took[_WARM_UP:], parts[_WARM_UP:]
     mean = 1000 * statistics.mean(took)
-    encode, vectors, words = (1000 * statistics.mean(side) for side in zip(*parts, strict=True))
-    encode, vectors, words = _within(mean, (encode, vectors, words))
+    encode, dense, lexical = (1000 * statistics.mean(side) for side in zip(*parts, strict=True))
+    encode, dense, lexical = _within(mean, (encode, dense, lexical))
     return Searching(
         questions=len(took),
         ms_p50=1000 * statistics.median(took),
         ms_p95=_p95(took),
         ms_mean=mean,
-        stages=Stages(encode, vectors, words, mean - encode - vectors - words),
+        stages=Stages(encode, dense, lexical, mean - encode - dense - lexical),
     )
 
 
