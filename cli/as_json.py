@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from cli.terminal import shown_path
 
 if TYPE_CHECKING:
-    from retriever.types import Answer, Hit, Response
+    from retriever.types import Answer, Hit, Response, Timings
 
 _DIGITS = 6
 
 
-def response_as_json(response: Response, took_ms: float) -> dict[str, object]:
-    """One question and all that it brought."""
-    return {
+def response_as_json(response: Response, took_ms: float, *, explain: bool = False) -> dict[str, object]:
+    """One question and all that it brought.
+
+    Args:
+        response: That.
+        took_ms: How long it took, loading models left out.
+        explain: Say how many passages were read, and how long each stage took, too.
+    """
+    shown: dict[str, object] = {
         "question": response.question,
         "answers": [_answer(answer) for answer in response.answers],
         "confidence": _rounded(response.confidence),
         "passages": [_passage(hit) for hit in response.hits],
         "took_ms": round(took_ms, 1),
     }
+    if explain:
+        shown |= {"read": response.read, "timings_ms": _timings(response.timings)}
+    return shown
+
+
+def _timings(timings: Timings) -> dict[str, float]:
+    return {field.name: round(getattr(timings, field.name), 2) for field in fields(timings)}
 
 
 def _answer(answer: Answer) -> dict[str, object]:

@@ -22,7 +22,7 @@ from cli.terminal import shown_path
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from retriever.types import Answer, AnswerScores, Hit, Response, Scores
+    from retriever.types import Answer, AnswerScores, Hit, Response, Scores, Timings
 
 Shades = Sequence[tuple[int, int, float]]
 """For each token of a passage: start, end, and the probability that the answer covers it."""
@@ -84,6 +84,8 @@ def print_response(
         if explain:
             _print_body(out, Text(_explain_hit(hit), style="dim"))
         out.print()
+    if explain:
+        out.print(Text(_explain_time(response.timings, response.read), style="dim"))
 
 
 def _print_answer(out: Console, answer: Answer, longest: int, *, whole: bool, explain: bool) -> None:
@@ -221,6 +223,33 @@ def _explain_answer(answer: Answer) -> str:
 
 def _explain_hit(hit: Hit) -> str:
     return f"score {hit.score:.3f} · {_explain_sides(hit.scores)} · characters {hit.start}-{hit.end}"
+
+
+def _explain_time(timings: Timings, read: int) -> str:
+    """The stages that took any time, each in milliseconds, and all of them; loading isn't part of it."""
+    passages = f"read {read} passage{'s' * (read != 1)}"
+    stages = {
+        "question": timings.encode,
+        "meaning": timings.dense,
+        "words": timings.lexical,
+        "fetch": timings.fetch,
+        passages: timings.read,
+        "rank": timings.rank,
+    }
+    total = timings.total - timings.load
+    parts = [f"{name} {_milliseconds(spent)}" for name, spent in stages.items() if spent]
+    if timings.load:
+        parts.append(f"loading models before that {_milliseconds(timings.load)}")
+    return f"{_milliseconds(total)} ms: " + " · ".join(parts)
+
+
+def _milliseconds(spent: float) -> str:
+    """Two or more digits.
+
+    >>> _milliseconds(0.04), _milliseconds(3.21), _milliseconds(1234.5)
+    ('0.0', '3.2', '1,234')
+    """
+    return f"{spent:,.1f}" if spent < 10 else f"{spent:,.0f}"
 
 
 def _explain_sides(scores: Scores | AnswerScores) -> str:

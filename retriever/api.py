@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,10 @@ from retriever.encoder.spans import coverage
 from retriever.encoder.structure import cuts
 from retriever.errors import IndexOutdatedError, SpanseekError
 from retriever.filters import Filter
-from retriever.rerank import UNFITTED, ConfidenceModel, Evidence, gather, likeliest, reorder
+from retriever.rerank import UNFITTED, ConfidenceModel, Evidence, choose, likeliest, reorder
+from retriever.rounds import Shown, gather
 from retriever.search import Candidate, candidates, present
+from retriever.stopwatch import Stopwatch
 from retriever.storable import storable_text
 from retriever.store.reader import IndexReader
 from retriever.store.snapshot import Snapshot
@@ -161,8 +163,10 @@ class Retriever:
             config = replace(config, per_document=per_document)
         with self._found(question, k, where) as (snapshot, ranked):
             if rerank:
-                evidence = gather(snapshot, question, ranked, self.scorer, self._rerank)
-                ranked = reorder(ranked, evidence, self._model)
+                shown = Shown(self._model, answers=0, least=1.0, passages=k)
+                evidence = gather(snapshot, question, ranked, self.scorer, self._rerank, shown=shown).evidence
+                _, confidence = choose(evidence, self._model, most=0, least=1.0)
+                ranked = reorder(ranked, evidence, self._model, confidence)
             return present(snapshot, ranked, k, config)
 
     def search_many(
@@ -188,7 +192,7 @@ class Retriever:
     def evidence(self, question: str, *, where: Iterable[str | Filter] = ()) -> list[Evidence]:
         """Every span that `respond` considers, before any is chosen: what confidences are fitted to."""
         with self._found(question, 1, where) as (snapshot, ranked):
-            return gather(snapshot, question, ranked, self.scorer, self._rerank)
+            return gather(snapshot, question, ranked, self.scorer, self._rerank).evidence
 
     def respond(
         self,
@@ -220,19 +224,30 @@ class Retriever:
             raise SpanseekError(f"answers must be at least 1, not {answers}")
         if min_confidence is not None and not 0 <= min_confidence <= 1:
             raise SpanseekError(f"min_confidence is a probability from 0 to 1, not {min_confidence:g}")
-        with self._found(question, k, where) as (snapshot, ranked):
+        watch = Stopwatch()
+        with self._found(question, k, where, watch) as (snapshot, ranked):
             found: list[Answer] = []
-            confidence = 0.0
+            confidence, read = 0.0, 0
             if rerank:
-                least = self._model.threshold if min_confidence is None else min_confidence
-                evidence = gather(snapshot, question, ranked, self.scorer, self._rerank)
-                found, confidence = likeliest(snapshot, evidence, self._model, answers, least)
-                ranked = reorder(ranked, evidence, self._model)
+                with watch.stage("load"):
+                    scorer, model = self.scorer, self._model
+                shown = Shown(
+                    model, answers, model.threshold if min_confidence is None else min_confidence, k
+                )
+                gathered = gather(snapshot, question, ranked, scorer, self._rerank, shown=shown, watch=watch)
+                evidence, read = gathered.evidence, gathered.read
+                with watch.stage("rank"):
+                    found, confidence = likeliest(snapshot, evidence, model, answers, shown.least)
+                    ranked = reorder(ranked, evidence, model, confidence)
+            with watch.stage("rank"):
+                hits = present(snapshot, ranked, k, self._config)
             return Response(
                 question=question,
                 answers=tuple(found),
-                hits=tuple(present(snapshot, ranked, k, self._config)),
+                hits=tuple(hits),
                 confidence=confidence,
+                read=read,
+                timings=watch.timings(),
             )
 
     def ask(
@@ -281,7 +296,7 @@ class Retriever:
 
     @contextmanager
     def _found(
-        self, question: str, k: int, where: Iterable[str | Filter]
+        self, question: str, k: int, where: Iterable[str | Filter], watch: Stopwatch | None = None
     ) -> Iterator[tuple[Snapshot, list[Candidate]]]:
         """The candidates for a question, and the state of the index that they are of."""
         if not question.strip():
@@ -290,9 +305,15 @@ class Retriever:
             raise SpanseekError(f"k must be at least 1, not {k}")
         filters = [Filter.parse(item) if isinstance(item, str) else item for item in where]
         question = storable_text(question)  # else neither side could read it
-        vector = self.encoder.encode_questions([question])[0]
-        with self._reader.snapshot() as snapshot:
-            yield snapshot, candidates(snapshot, question, vector, k, self._config, filters)
+        watch = watch or Stopwatch()
+        with watch.stage("load"):
+            encoder = self.encoder
+        with watch.stage("encode"):
+            vector = encoder.encode_questions([question])[0]
+        with ExitStack() as opened:
+            with watch.stage("fetch"):
+                snapshot = opened.enter_context(self._reader.snapshot())
+            yield snapshot, candidates(snapshot, question, vector, k, self._config, filters, watch)
 
     def document(self, document_id: str) -> Document:
         """A document by its id, as hits name it.

@@ -75,10 +75,13 @@ class RerankConfig:
 
     Attributes:
         reader: The span scorer: `default`, or a folder that `spanseek train reader` wrote.
-        depth: So many of the best chunks are read.
+        depth: At most so many of the best chunks are read.
         spans: At most so many spans of one chunk are considered.
+        patience: Reading stops early where nothing that is shown would change by one more passage that answers better
+            than the middle one of those read, by so many log-odds. Less is faster; infinity always reads `depth`.
     """
 
     reader: str = "default"
     depth: int = 20
     spans: int = 2
+    patience: float = 8.0

@@ -11,28 +11,25 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.config import RerankConfig, Saved
+from retriever.config import Saved
 from retriever.context import context_line
 from retriever.encoder.spans import ScoredSpan
-from retriever.encoder.structure import answers_in
 from retriever.errors import EncoderError, IndexFormatError
 from retriever.search import Candidate
-from retriever.storable import storable_text
-from retriever.store.snapshot import Place, Snapshot, StoredPassage
+from retriever.store.snapshot import Snapshot, StoredPassage
 from retriever.types import Answer, AnswerScores, Passage, TextSpan, number_at
 
-if TYPE_CHECKING:
-    from retriever.encoder import SpanScorer
-
 Features = NDArray[np.float64]
+Chunks = tuple[int, ...]
+"""What a candidate is made of, and known by."""
 
 FEATURES = (
     *("margin", "start", "end", "fused", "dense", "lead", "share", "support", "length"),
@@ -78,7 +75,7 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _GATE = 12.0
 """How sharply reading is trusted or not as the best answer's confidence passes the gate."""
 _AROUND = " .,;:!?\"'()[]"
-_CLIP = 20.0
+CLIP = 20.0
 """Log-odds beyond this are all the same."""
 
 
@@ -153,7 +150,7 @@ class ConfidenceModel(Saved):
                 has nothing to say, and next to nothing is added.
         """
         trust = _logistic(_GATE * (confidence - self.gate))
-        logits = np.clip(self.passage_slope * margins + self.passage_bias, -_CLIP, _CLIP)
+        logits = np.clip(self.passage_slope * margins + self.passage_bias, -CLIP, CLIP)
         gains: Features = self.passage_weight * trust / (1.0 + np.exp(-logits))
         return gains
 
@@ -164,7 +161,7 @@ def _vector(weights: Mapping[str, float]) -> Features:
 
 
 def _logistic(logit: float) -> float:
-    return 1.0 / (1.0 + math.exp(-min(max(logit, -_CLIP), _CLIP)))
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -CLIP), CLIP)))
 
 
 UNFITTED = ConfidenceModel(
@@ -214,56 +211,55 @@ def readable(passage: StoredPassage) -> Passage:
     return Passage(passage.text, context_line(passage.title, passage.headings))
 
 
-def gather(
-    snapshot: Snapshot,
-    question: str,
-    ranked: Sequence[Candidate],
-    scorer: SpanScorer,
-    config: RerankConfig,
-) -> list[Evidence]:
-    """Reads the first `config.depth` candidates; gives their best spans, in the order of the candidates."""
-    read = ranked[: config.depth]
-    passages = snapshot.passages([Place(c.chunks, c.start, c.end) for c in read])
-    scored = scorer.score([storable_text(question)] * len(read), [readable(passage) for passage in passages])
-    found = []
-    for candidate, passage, scores in zip(read, passages, scored, strict=True):
-        for span in answers_in(passage.text, scores, config.spans):
-            margin = float(np.clip(span.score - scores.no_answer, -_CLIP, _CLIP))
-            found.append(Evidence(candidate, passage, span, margin, scores.no_answer, question))
-    return found
-
-
 def reorder(
-    ranked: Sequence[Candidate], evidence: Sequence[Evidence], model: ConfidenceModel
+    ranked: Sequence[Candidate], evidence: Sequence[Evidence], model: ConfidenceModel, confidence: float
 ) -> list[Candidate]:
-    """Candidates by their fused score and what reading them adds; what wasn't read comes as if it had no answer."""
-    if not evidence:
-        return list(ranked)
-    confidence = model.rank(features(distinct(evidence)))[0][1]
-    margins: dict[tuple[int, ...], float] = {}
-    for item in evidence:
-        chunks = item.candidate.chunks
-        margins[chunks] = max(margins.get(chunks, -_CLIP), item.margin)
-    gains = dict(zip(margins, model.gains(np.array(list(margins.values())), confidence), strict=True))
+    """Candidates by their fused score and what reading them adds; what wasn't read comes as if it had no answer.
+
+    Args:
+        ranked: By their fused score.
+        evidence: All spans.
+        model: What says how much reading adds.
+        confidence: Of the best span.
+    """
+    margins = passage_margins(evidence)
     changed = [
-        replace(
-            candidate,
-            score=candidate.score + float(gains[candidate.chunks]),
-            scores=replace(candidate.scores, span=margins[candidate.chunks]),
-        )
+        replace(candidate, score=score, scores=replace(candidate.scores, span=margins[candidate.chunks]))
         if candidate.chunks in margins
         else candidate
-        for candidate in ranked
+        for candidate, score in zip(ranked, scores_of(ranked, margins, model, confidence), strict=True)
     ]
     return sorted(changed, key=lambda c: (-c.score, c.chunks))
+
+
+def passage_margins(evidence: Sequence[Evidence]) -> dict[Chunks, float]:
+    """Of each passage that spans stand in, the greatest margin of them."""
+    margins: dict[Chunks, float] = {}
+    for item in evidence:
+        chunks = item.candidate.chunks
+        margins[chunks] = max(margins.get(chunks, -CLIP), item.margin)
+    return margins
+
+
+def scores_of(
+    ranked: Sequence[Candidate], margins: Mapping[Chunks, float], model: ConfidenceModel, confidence: float
+) -> list[float]:
+    """What passages are ordered by: the fused score, and what reading adds."""
+    gains = dict(
+        zip(margins, map(float, model.gains(np.array([*margins.values()]), confidence)), strict=True)
+    )
+    return [candidate.score + gains.get(candidate.chunks, 0.0) for candidate in ranked]
 
 
 def distinct(evidence: Sequence[Evidence]) -> list[Evidence]:
     """Of spans that overlap in their document (chunks do), the likeliest; likeliest first."""
     kept: list[Evidence] = []
+    taken: dict[int, list[tuple[int, int]]] = {}
     for item in sorted(evidence, key=lambda e: (-e.margin, e.candidate.chunks, e.start)):
-        same = (k for k in kept if k.candidate.document == item.candidate.document)
-        if not any(item.start < other.end and other.start < item.end for other in same):
+        start, end = item.start, item.end
+        others = taken.setdefault(item.candidate.document, [])
+        if not any(start < last and first < end for first, last in others):
+            others.append((start, end))
             kept.append(item)
     return kept
 
@@ -275,64 +271,83 @@ def features(evidence: Sequence[Evidence]) -> Features:
         evidence: Spans that don't overlap, of one question.
     """
     texts = [_flat(item.text) for item in evidence]
-    margins = np.array([item.margin for item in evidence])
+    margins = [item.margin for item in evidence]
     kinds = {question: _kinds(question) for question in {item.question for item in evidence}}
-    total = float(np.logaddexp.reduce(np.append(margins, 0.0)))  # 0: no answer
+    total = float(np.logaddexp.reduce([*margins, 0.0]))  # 0: no answer
+    greatest: dict[str, float] = {}
+    for text, margin in zip(texts, margins, strict=True):
+        greatest[text] = max(greatest.get(text, -math.inf), margin)
+    leading = sorted(greatest, key=lambda text: -greatest[text])[:2]
+    said = Counter(texts)
+    said_here = Counter((text, item.candidate.chunks) for text, item in zip(texts, evidence, strict=True))
     rows = []
-    for i, item in enumerate(evidence):
-        others = [margins[j] for j in range(len(evidence)) if texts[j] != texts[i]]
-        support = sum(
-            texts[j] == texts[i] and other.candidate.chunks != item.candidate.chunks
-            for j, other in enumerate(evidence)
-        )
+    for text, item in zip(texts, evidence, strict=True):
+        rival = next((greatest[other] for other in leading if other != text), -CLIP)
+        support = said[text] - said_here[text, item.candidate.chunks]
         rows.append(
             [
                 item.margin,
-                max(item.span.start_score, -_CLIP),
-                max(item.span.end_score, -_CLIP),
+                max(item.span.start_score, -CLIP),
+                max(item.span.end_score, -CLIP),
                 item.candidate.scores.fused,
                 item.candidate.scores.dense or 0.0,
-                item.margin - max(others, default=-_CLIP),
+                item.margin - rival,
                 item.margin - total,
                 math.log1p(support),
-                math.log1p(len(texts[i].split())),
+                math.log1p(len(text.split())),
                 *kinds[item.question],
             ]
         )
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(FEATURES))
 
 
-def likeliest(
-    snapshot: Snapshot, evidence: Sequence[Evidence], model: ConfidenceModel, most: int, least: float
-) -> tuple[list[Answer], float]:
-    """The likeliest answers, best first, each with its place in the original.
+def choose(
+    evidence: Sequence[Evidence], model: ConfidenceModel, most: int, least: float
+) -> tuple[list[tuple[Evidence, float]], float]:
+    """The spans that are answers, best first, each with its confidence.
 
     What one document says in several places is one answer, with the place where it is likeliest; what several
     documents say are several, for each has its own context.
 
     Args:
-        snapshot: What they were read in.
         evidence: All spans.
         model: What makes confidences of them.
         most: At most this many answers.
         least: Only answers of this confidence, from 0 to 1.
 
     Returns:
-        The answers, and the confidence of the best span, whether or not it is an answer; 0 where there are no spans.
+        Those, and the confidence of the best span, whether or not it is an answer; 0 where there are no spans.
     """
     spans = distinct(evidence)
-    ranked: list[tuple[int, float]] = []
-    said: set[tuple[int, str]] = set()
     order = model.rank(features(spans))
+    chosen: list[tuple[Evidence, float]] = []
+    said: set[tuple[int, str]] = set()
     for row, confidence in order:
+        if len(chosen) == most or confidence < least:  # confidences don't rise
+            break
         words = spans[row].candidate.document, _plain(spans[row].text)
-        if len(ranked) < most and confidence >= least and words not in said:
+        if words not in said:
             said.add(words)
-            ranked.append((row, confidence))
-    anchors = snapshot.anchors(list({spans[i].candidate.document for i, _ in ranked}))
+            chosen.append((spans[row], confidence))
+    return chosen, order[0][1] if order else 0.0
+
+
+def likeliest(
+    snapshot: Snapshot, evidence: Sequence[Evidence], model: ConfidenceModel, most: int, least: float
+) -> tuple[list[Answer], float]:
+    """What `choose` chooses, each with its place in the original, and the confidence of the best span.
+
+    Args:
+        snapshot: What they were read in.
+        evidence: As for `choose`; `model`, `most` and `least` likewise.
+        model: See there.
+        most: See there.
+        least: See there.
+    """
+    chosen, best = choose(evidence, model, most, least)
+    anchors = snapshot.anchors(list({item.candidate.document for item, _ in chosen}))
     found = []
-    for rank, (i, confidence) in enumerate(ranked, start=1):
-        item = spans[i]
+    for rank, (item, confidence) in enumerate(chosen, start=1):
         candidate, passage = item.candidate, item.passage
         places = anchors[candidate.document]
         line = passage.line
@@ -365,7 +380,7 @@ def likeliest(
                 source=snapshot.source(passage),
             )
         )
-    return found, order[0][1] if order else 0.0
+    return found, best
 
 
 def _kinds(question: str) -> list[float]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from retriever.config import SearchConfig
 from retriever.filters import Filter
+from retriever.stopwatch import Stopwatch
+from retriever.store.lexical import LexicalHit
 from retriever.store.snapshot import Place, Snapshot
 from retriever.store.vectors import Vectors
 from retriever.types import Hit, Scores
@@ -101,16 +103,28 @@ def candidates(
     k: int,
     config: SearchConfig,
     filters: Sequence[Filter] = (),
+    watch: Stopwatch | None = None,
 ) -> list[Candidate]:
-    """Single chunks that either side finds, best first by the fused score."""
-    allowed = snapshot.allowed(filters)
+    """Single chunks that either side finds, best first by the fused score; `watch` is told how long each part takes."""
+    watch = watch or Stopwatch()
+    with watch.stage("fetch"):
+        allowed = snapshot.allowed(filters)
     if allowed is not None and not len(allowed.chunks):
         return []
     wanted = max(config.candidates, k)
-    dense = {hit.chunk: hit.score for hit in snapshot.dense(vector, wanted, allowed)}
-    words = snapshot.lexical(question, wanted, allowed)
+    with watch.stage("dense"):
+        dense = {hit.chunk: hit.score for hit in snapshot.dense(vector, wanted, allowed)}
+    with watch.stage("lexical"):
+        words = snapshot.lexical(question, wanted, allowed)
+    with watch.stage("fetch"):
+        return _fused(snapshot, dense, words, config.dense_weight)
+
+
+def _fused(
+    snapshot: Snapshot, dense: dict[int, float], words: Sequence[LexicalHit], dense_weight: float
+) -> list[Candidate]:
     lexical = {hit.chunk: hit.score for hit in words}
-    fused = fuse(dense, {hit.chunk: hit.coverage for hit in words}, config.dense_weight)
+    fused = fuse(dense, {hit.chunk: hit.coverage for hit in words}, dense_weight)
     found = [
         Candidate(
             (chunk.id,),

@@ -245,6 +245,31 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of one question went, in milliseconds; a stage that wasn't needed took none.
+
+    Attributes:
+        load: Loading models, the first time that they are needed; never part of another stage.
+        encode: From the question to its vector.
+        dense: Which passages mean something near.
+        lexical: Which hold its words.
+        fetch: Opening the state of the index, filters, fusing both sides, and looking up what was found.
+        read: Reading the best candidates for answers.
+        rank: From what was read to answers and passages, each with its place.
+        total: All of it, and the little between the stages.
+    """
+
+    load: float = 0.0
+    encode: float = 0.0
+    dense: float = 0.0
+    lexical: float = 0.0
+    fetch: float = 0.0
+    read: float = 0.0
+    rank: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """All that one question brought.
 
@@ -254,12 +279,16 @@ class Response:
         hits: The passages, best first.
         confidence: Probability that the best span is right, whether or not it was likely enough to be in `answers`;
             0 where no span was found or none was looked for.
+        read: How many of the candidates were read for it.
+        timings: Where the time went.
     """
 
     question: str
     answers: tuple[Answer, ...]
     hits: tuple[Hit, ...]
     confidence: float
+    read: int = 0
+    timings: Timings = field(default_factory=Timings, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retriever.encoder import Passage
+from retriever.encoder import Passage, SpanScorer
 from retriever.encoder.reading import Window
 from retriever.encoder.spans import SpanScores, normalise
 
@@ -34,3 +34,20 @@ class Reading:
                 scores[[start for start, _ in offsets].index(match.start()), 0] = margin / 2
                 scores[[end for _, end in offsets].index(match.end()), 1] = margin / 2
         return normalise(offsets, [(Window(np.zeros(len(offsets) + 2, dtype=np.int64), 1, 0), scores)])
+
+
+class Remembering:
+    """A span scorer that reads nothing twice."""
+
+    def __init__(self, scorer: SpanScorer) -> None:
+        self._scorer = scorer
+        self._known: dict[tuple[str, Passage], SpanScores] = {}
+        self.folder = scorer.folder
+
+    def score(self, questions: Sequence[str], passages: Sequence[Passage]) -> list[SpanScores]:
+        pairs = list(zip(questions, passages, strict=True))
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
+        if new:
+            scored = self._scorer.score([question for question, _ in new], [passage for _, passage in new])
+            self._known.update(zip(new, scored, strict=True))
+        return [self._known[pair] for pair in pairs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from retriever.config import ChunkingConfig
 from retriever.encoder import Passage, TextEncoder
 from retriever.encoder.spans import coverage
 from retriever.rerank import CONFIDENCE, UNFITTED
-from retriever.types import TextSpan
+from retriever.types import TextSpan, Timings
 from tests.stand_ins import Reading
 
 
@@ -135,6 +135,55 @@ def test_without_reading_there_are_no_answers(opened: Open) -> None:
         assert (response.answers, response.confidence) == ((), 0.0)
         assert list(response.hits) == retriever.search(WHO)
         assert scorer.shown == 0
+
+
+def test_the_stages_add_up(opened: Open) -> None:
+    with opened(Reading({"the team manager": 3.0})) as retriever:
+        response = retriever.respond(WHO)
+        again = retriever.respond(WHO)
+        unread = retriever.respond(WHO, rerank=False)
+    for timings in (response.timings, again.timings, unread.timings):
+        stages = [getattr(timings, field.name) for field in fields(timings) if field.name != "total"]
+        assert all(stage >= 0 for stage in stages)
+        assert sum(stages) <= timings.total
+    assert all(spent > 0 for spent in asdict(again.timings).values())
+    assert (response.read, unread.read) == (5, 0)
+    assert unread.timings.read == 0 < unread.timings.rank
+    assert response == again, "how long it took is no part of what was found"
+
+
+def test_loading_is_a_stage_of_its_own(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def load(name: str) -> Reading:
+        assert name == "default"
+        clock[0] += 5.0
+        return Reading({"the team manager": 3.0})
+
+    monkeypatch.setattr("retriever.stopwatch.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("retriever.encoder.SpanScorer.load", load)
+    with opened(None) as retriever:
+        first, second = retriever.respond(WHO).timings, retriever.respond(WHO).timings
+    assert first == Timings(load=5000, total=5000)
+    assert second == Timings()
+
+
+def test_what_several_documents_say_alike_is_read_once(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
+    texts = dict.fromkeys(("a", "b", "c"), "The cat sat on the red mat.") | {"d": "Snow fell on Monday."}
+    titles = {"c": "On cats"}
+    with Indexer.open(tmp_path / "index", encoder=tiny_encoder) as indexer:
+        indexer.add_documents(
+            InputDocument(name, text, title=titles.get(name, "")) for name, text in texts.items()
+        )
+    scorer: Any = Reading({"the red mat": 3.0})
+    with Retriever.open(tmp_path / "index", encoder=tiny_encoder, scorer=scorer) as retriever:
+        response = retriever.respond("where is the cat", answers=9, min_confidence=0)
+    assert response.read == 4
+    assert scorer.shown == 3, "under another title it may mean something else"
+    said = [(answer.document_id, answer.text) for answer in response.answers if answer.text == "the red mat"]
+    assert sorted(said) == [("a", "the red mat"), ("b", "the red mat"), ("c", "the red mat")]
+    first = {answer.document_id: answer.scores for answer in response.answers if answer.text == "the red mat"}
+    assert (first["a"].start, first["a"].end) == (first["b"].start, first["b"].end)
 
 
 def test_only_the_best_are_read(opened: Open) -> None:

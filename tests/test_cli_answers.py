@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,7 @@ from cli.one_line import one_line, printable
 from cli.render import print_response
 from cli.snippet import LONGEST, snippet, snippet_around
 from retriever.config import RerankConfig
-from retriever.types import Answer, AnswerScores, Hit, Response, Scores, TextSpan
+from retriever.types import Answer, AnswerScores, Hit, Response, Scores, TextSpan, Timings
 
 RELEASE = "## Who signs\n\nReleases are made on Tuesdays.  A release is approved by\n\tthe team manager. It is then built."
 OFFSET = 100
@@ -291,6 +292,39 @@ def test_json_is_the_contract() -> None:
     names = "rank score document path source title headings page line start end text scores"
     passages: Any = shown["passages"]
     assert [list(passage) for passage in passages] == [names.split()]
+
+
+TIMINGS = Timings(
+    load=812.3456, encode=12.0, dense=0.04, lexical=1.23456, fetch=2.0, read=1234.5, rank=3.0, total=2066.0
+)
+
+
+def test_json_has_the_time_of_each_stage_where_it_is_asked_for() -> None:
+    timed = replace(response(answer(), hits=[hit()]), timings=TIMINGS, read=12)
+    shown = response_as_json(timed, took_ms=1.0, explain=True)
+    names = ["question", "answers", "confidence", "passages", "took_ms", "read", "timings_ms"]
+    assert list(shown) == names
+    assert shown["read"] == 12
+    assert json.dumps(shown["timings_ms"]) == (
+        '{"load": 812.35, "encode": 12.0, "dense": 0.04, "lexical": 1.23, "fetch": 2.0, "read": 1234.5, '
+        '"rank": 3.0, "total": 2066.0}'
+    )
+    assert list(response_as_json(timed, took_ms=1.0)) == names[:5]
+
+
+def test_explain_ends_with_the_time_of_each_stage() -> None:
+    timed = replace(response(answer(), hits=[hit()]), timings=TIMINGS, read=12)
+    assert plain(timed, explain=True).splitlines()[-1] == (
+        "1,254 ms: question 12 · meaning 0.0 · words 1.2 · fetch 2.0 · read 12 passages 1,234 · rank 3.0 · "
+        "loading models before that 812"
+    )
+    warm = replace(
+        timed, timings=Timings(encode=9.96, dense=0.1, lexical=1.0, fetch=1.5, rank=2.0, total=15.0)
+    )
+    assert plain(warm, answers=False, explain=True).splitlines()[-1] == (
+        "15 ms: question 10.0 · meaning 0.1 · words 1.0 · fetch 1.5 · rank 2.0"
+    ), "nothing was read or loaded"
+    assert "ms:" not in plain(timed)
 
 
 def test_headings_that_the_place_shows_are_not_repeated() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from retriever.encoder import Passage
 from retriever.encoder.spans import ScoredSpan
@@ -139,6 +142,61 @@ def test_of_overlapping_spans_the_likeliest_stays() -> None:
     assert distinct([]) == []
 
 
+def slow_features(evidence: Sequence[Evidence]) -> NDArray[np.float64]:
+    """By the definitions, each span against every other."""
+    words = [" ".join(re.findall(r"\w+", item.text.casefold())) for item in evidence]
+    margins = np.array([item.margin for item in evidence])
+    rows = []
+    for i, item in enumerate(evidence):
+        rivals = [margins[j] for j in range(len(evidence)) if words[j] != words[i]]
+        alike = [other for other, said in zip(evidence, words, strict=True) if said == words[i]]
+        row = weights(
+            margin=item.margin,
+            start=max(item.span.start_score, -20),
+            end=max(item.span.end_score, -20),
+            fused=item.candidate.scores.fused,
+            dense=item.candidate.scores.dense or 0,
+            lead=item.margin - max(rivals, default=-20),
+            share=item.margin - np.log(np.exp(margins).sum() + 1),
+            support=np.log1p(sum(other.candidate.chunks != item.candidate.chunks for other in alike)),
+            length=np.log1p(len(words[i].split())),
+            wordless=1.0,
+        )
+        rows.append([row[name] for name in FEATURES])
+    return np.array(rows)
+
+
+def slow_distinct(evidence: Sequence[Evidence]) -> list[Evidence]:
+    kept: list[Evidence] = []
+    for item in sorted(evidence, key=lambda e: (-e.margin, e.candidate.chunks, e.start)):
+        if not any(
+            item.candidate.document == other.candidate.document
+            and item.start < other.end
+            and other.start < item.end
+            for other in kept
+        ):
+            kept.append(item)
+    return kept
+
+
+def test_what_is_known_of_spans_is_by_its_definition() -> None:
+    random = np.random.default_rng(0)
+    words = ["The cat", "cat", "the red mat", "red mat", "mat", "The", "the", "mat."]
+    for count in (1, 2, 3, 10, 40):
+        for _ in range(20):
+            found = [
+                evidence(
+                    words[random.integers(len(words))],
+                    float(random.choice([-3.0, 0.0, 2.5, random.normal(scale=6)])),
+                    candidate(int(random.integers(8)), document=int(random.integers(3)), start=4 * i),
+                    start_score=float(random.normal(-8, 10)),
+                )
+                for i in random.integers(6, size=count)
+            ]
+            assert distinct(found) == slow_distinct(found)
+            np.testing.assert_allclose(features(found), slow_features(found), atol=1e-12)
+
+
 def test_equals_are_in_the_order_of_chunks_and_places() -> None:
     rows = [
         evidence("red mat", 1.0, candidate(2, document=2)),
@@ -219,7 +277,7 @@ def test_a_model_fitted_before_a_feature_was_there_knows_nothing_of_it() -> None
 def test_reading_lifts_what_answers_and_leaves_the_rest() -> None:
     ranked = [candidate(chunk, document=chunk, fused=0.9 - chunk / 10) for chunk in range(5)]
     nothing = [evidence("cat", -20.0, found) for found in ranked[:4]]
-    left = reorder(ranked, nothing, UNFITTED)
+    left = reorder(ranked, nothing, UNFITTED, 0.0)
     assert [c.chunks for c in left] == [c.chunks for c in ranked]
     assert [c.score for c in left] == pytest.approx([c.score for c in ranked], abs=1e-8)
     assert [c.scores.span for c in left] == [-20.0] * 4 + [None]
@@ -231,8 +289,8 @@ def test_reading_lifts_what_answers_and_leaves_the_rest() -> None:
         evidence("cat", 20.0, ranked[3]),
         evidence("mat", -20.0, ranked[3]),
     ]
-    lifted = reorder(ranked, found, replace(UNFITTED, passage_weight=0.25))
+    lifted = reorder(ranked, found, replace(UNFITTED, passage_weight=0.25), 1.0)
     assert [c.chunks[0] for c in lifted] == [0, 3, 1, 2, 4]
     assert lifted[1].score == pytest.approx(0.6 + 0.25 * logistic(6.0))
     assert lifted[1].scores == replace(ranked[3].scores, span=20.0)
-    assert reorder(ranked, [], UNFITTED) == ranked
+    assert reorder(ranked, [], UNFITTED, 0.0) == ranked

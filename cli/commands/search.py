@@ -53,8 +53,8 @@ def search(
         bool,
         typer.Option(
             "--explain",
-            help="Show where each score comes from; in a colour terminal, the greener a word, the likelier it "
-            "is the answer.",
+            help="Show where each score and the time come from; in a colour terminal, the greener a word, the "
+            "likelier it is the answer.",
         ),
     ] = False,
     reader: Annotated[
@@ -86,9 +86,8 @@ def search(
             return replace(response, answers=()) if passages else response
 
         if question == "-" or json_output:
-            retriever.encoder  # noqa: B018 - loading it isn't part of a question's time
             questions = filter(None, map(str.strip, input_lines())) if question == "-" else [question]
-            found = [_print_line(ask, text) for text in questions]
+            found = [_print_line(ask, text, explain=explain) for text in questions]
             raise typer.Exit(0 if any(found) else EXIT_NOTHING_FOUND)
         response = ask(question)
         out = console()
@@ -105,11 +104,14 @@ def search(
     print_response(out, response, answers=looked, whole=whole, explain=explain, shades=shades)
 
 
-def _print_line(ask: Callable[[str], Response], question: str) -> bool:
+def _print_line(ask: Callable[[str], Response], question: str, *, explain: bool) -> bool:
     """One question, one JSON object on one line; says whether anything was found."""
     from cli.as_json import response_as_json
 
     begun = time.perf_counter()
     response = ask(question)
-    print_json(response_as_json(response, (time.perf_counter() - begun) * 1000))
+    took = (
+        time.perf_counter() - begun
+    ) * 1000 - response.timings.load  # which isn't part of a question's time
+    print_json(response_as_json(response, took, explain=explain))
     return bool(response.answers or response.hits)
