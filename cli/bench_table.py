@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cli.commands.bench_run import Bench
-    from retriever.evaluation.speed import Encoding
+    from retriever.evaluation.speed import Asking, Encoding
 
+_Row = tuple[str, str, Text]
+"""What, its figure, and a note."""
 _BAR = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LIBRARIES = ("torch", "openvino", "onnxruntime", "faiss-cpu", "tantivy")
@@ -59,27 +61,22 @@ def _print_machine(out: Console, found: Bench) -> None:
     out.print()
 
 
-def _groups(found: Bench) -> dict[str, list[tuple[str, str, Text]]]:
+def _groups(found: Bench) -> dict[str, list[_Row]]:
     """By group: what, its figure, and a note."""
-
-    def note(text: str) -> Text:
-        return Text(text, style="not bold dim")
-
-    start, encode, search, rerank = found.start, found.encode, found.search, found.rerank
-    stages = search.stages
+    start, encode = found.start, found.encode
     times = "once each" if start.runs == 1 else f"medians of {start.runs}"
     return {
         "start": [
-            ("spanseek --help", _ms(start.help_ms), note(f"process start to output, {times}")),
-            ("a cold search", _ms(start.search_ms), note("passages alone (--no-rerank)")),
-            ("a cold search with answers", _ms(start.answer_ms), note("")),
+            ("spanseek --help", _ms(start.help_ms), _note(f"process start to output, {times}")),
+            ("a cold search", _ms(start.search_ms), _note("passages alone (--no-rerank)")),
+            ("a cold search with answers", _ms(start.answer_ms), _note("")),
         ],
         "encode": [
-            ("passages", f"{_number(encode.passages_per_s)}/s", note(encode.precision)),
+            ("passages", f"{_number(encode.passages_per_s)}/s", _note(encode.precision)),
             (
                 "tokens",
                 f"{_number(encode.tokens_per_s)}/s",
-                note(f"{encode.tokens / encode.passages:.0f} a passage"),
+                _note(f"{encode.tokens / encode.passages:.0f} a passage"),
             ),
             *([] if encode.share is None else [_share(encode.share, encode)]),
         ],
@@ -87,39 +84,44 @@ def _groups(found: Bench) -> dict[str, list[tuple[str, str, Text]]]:
             (
                 "passages, from rows to disk",
                 f"{_number(found.index.passages_per_s)}/s",
-                note(f"{found.index.passages:,} in {found.index.seconds:.1f} s"),
+                _note(f"{found.index.passages:,} in {found.index.seconds:.1f} s"),
             )
         ],
-        "search": [
-            ("median", _ms(search.ms_p50), note(f"{search.questions:,} questions, index open")),
-            ("95th percentile", _ms(search.ms_p95), note("")),
-            *(
-                (f"  {name}", _ms(part), _bar(part / search.ms_mean))
-                for name, part in (
-                    ("question to vector", stages.encode),
-                    ("nearest vectors", stages.dense),
-                    ("words", stages.lexical),
-                    ("the rest", stages.rest),
-                )
-            ),
-        ],
-        "read": [
-            (
-                counter(rerank.candidates, "passage") + ", median",
-                _ms(rerank.ms_p50),
-                note(f"for an answer, {counter(rerank.questions, 'question')}"),
-            ),
-            ("95th percentile", _ms(rerank.ms_p95), note("")),
+        "search": _asking(found.search, "passages alone, index open"),
+        "answer": [
+            *_asking(found.answer, f"{found.answer.read:.0f} of {found.rerank.candidates} passages read"),
+            (f"all {found.rerank.candidates} read, median", _ms(found.rerank.ms_p50), _note("")),
+            ("95th percentile", _ms(found.rerank.ms_p95), _note("")),
         ],
         "memory": [
-            ("a search", _mb(found.memory.search_mb), note("at most, of the process")),
-            ("a search with answers", _mb(found.memory.answer_mb), note("")),
-            ("indexing", _mb(found.memory.indexing_mb), note("")),
+            ("a search", _mb(found.memory.search_mb), _note("at most, of the process")),
+            ("a search with answers", _mb(found.memory.answer_mb), _note("")),
+            ("indexing", _mb(found.memory.indexing_mb), _note("")),
         ],
     }
 
 
-def _share(share: float, encode: Encoding) -> tuple[str, str, Text]:
+def _asking(asked: Asking, what: str) -> list[_Row]:
+    """Of a question: how long it takes, and what that is made of."""
+    stages = {
+        "question to vector": asked.stages.encode,
+        "nearest vectors": asked.stages.dense,
+        "words": asked.stages.lexical,
+        "reading": asked.stages.read,
+        "the rest": asked.stages.rest,
+    }
+    return [
+        ("median", _ms(asked.ms_p50), _note(f"{counter(asked.questions, 'question')}, {what}")),
+        ("95th percentile", _ms(asked.ms_p95), _note("")),
+        *((f"  {name}", _ms(part), _bar(part / asked.ms_mean)) for name, part in stages.items() if part),
+    ]
+
+
+def _note(text: str) -> Text:
+    return Text(text, style="not bold dim")
+
+
+def _share(share: float, encode: Encoding) -> _Row:
     of = f"of the {encode.product_gflops:,.0f} GFLOP/s of plain {encode.product_precision} products"
     bar = _bar(share, "green" if share >= _GOOD else "yellow")
     return "share of the machine", f"{share:.0%}", bar.append(f" {of}", style="not bold dim")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
     from retriever.evaluation.machine import Machine
     from retriever.evaluation.processes import Ran
-    from retriever.evaluation.speed import Encoding, Reading, Searching
+    from retriever.evaluation.speed import Asking, Encoding, Reading
 
 _RUNS = 3
 _AFFORDABLE = 1 / 5
@@ -105,7 +105,8 @@ class Bench:
     start: Starts
     encode: Encoding
     index: Indexing
-    search: Searching
+    search: Asking
+    answer: Asking
     rerank: Reading
     memory: Memory
     took_s: float
@@ -134,12 +135,13 @@ def run_bench(
     Raises:
         SpanseekError: The index, or a model, can't be used, or the index is empty.
     """
+    from retriever import Retriever
     from retriever.encoder import SpanScorer, TextEncoder
     from retriever.evaluation.machine import this_machine
     from retriever.evaluation.speed import (
+        measure_asking,
         measure_encoding,
         measure_reading,
-        measure_search,
         questions_of,
         sample_passages,
     )
@@ -166,30 +168,33 @@ def run_bench(
         encode = measure_encoding(encoder, texts, seconds / 4)
         asked = list(questions) or questions_of(sample_passages(root_searched, _QUESTIONS))
         report("search")
-        search = measure_search(root_searched, encoder, asked, seconds / 10)
+        scorer = SpanScorer.load()
+        with Retriever.open(root_searched, encoder=encoder, scorer=scorer) as retriever:
+            search = measure_asking(retriever, asked, seconds / 10, rerank=False)
+            report("answers")
+            answers = measure_asking(retriever, asked, seconds / 10, rerank=True)
         report("reading")
-        rerank = measure_reading(root_searched, encoder, SpanScorer.load(), asked, seconds / 6)
+        rerank = measure_reading(root_searched, encoder, scorer, asked, seconds / 10)
         report("start")
         where = ("search", asked[0], "--index", str(root_searched), "--json")
-        answers = [_spanseek(*where)]
-        runs = _RUNS if answers[0].seconds < _AFFORDABLE * seconds else 1
-        answers += [_spanseek(*where) for _ in range(1, runs)]
+        full = [_spanseek(*where)]
+        runs = _RUNS if full[0].seconds < _AFFORDABLE * seconds else 1
+        full += [_spanseek(*where) for _ in range(1, runs)]
         searches = [_spanseek(*where, "--no-rerank") for _ in range(runs)]
         helps = [_spanseek("--help") for _ in range(runs)]
         corpus = _corpus(root_searched, None if root is None else str(root))
     return Bench(
         machine=this_machine(),
         corpus=corpus,
-        start=Starts(
-            runs, *(1000 * _median(run.first_s for run in ran) for ran in (helps, searches, answers))
-        ),
+        start=Starts(runs, *(1000 * _median(run.first_s for run in ran) for ran in (helps, searches, full))),
         encode=encode,
         index=indexing,
         search=search,
+        answer=answers,
         rerank=rerank,
         memory=Memory(
             search_mb=_median(run.peak / 1e6 for run in searches),
-            answer_mb=_median(run.peak / 1e6 for run in answers),
+            answer_mb=_median(run.peak / 1e6 for run in full),
             indexing_mb=indexed.peak / 1e6,
         ),
         took_s=time.perf_counter() - begun,

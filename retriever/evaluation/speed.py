@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 from retriever.config import RerankConfig, SearchConfig
 from retriever.context import context_line
 from retriever.encoder import Passage
-from retriever.search import candidates, present
+from retriever.search import candidates
 from retriever.storable import storable_text
 from retriever.store.reader import IndexReader
 from retriever.store.snapshot import Place
 
 if TYPE_CHECKING:
+    from retriever.api import Retriever
     from retriever.encoder import SpanScorer, TextEncoder
+    from retriever.types import Response
 
 _ROUNDS = 3
 _WARM_UP = 3
@@ -63,24 +65,26 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Where a search's time goes, in milliseconds; means, so that they add up to the mean of the whole.
+    """Where a question's time goes, in milliseconds; means, so that they add up to the mean of the whole.
 
     Attributes:
         encode: The question becomes a vector.
         dense: The nearest vectors are found.
         lexical: The best passages by their words are found.
-        rest: Both are fused, and what is shown is read.
+        read: Passages are read for answers; 0 where none are.
+        rest: Both sides are fused, and what is shown is looked up.
     """
 
     encode: float
     dense: float
     lexical: float
+    read: float
     rest: float
 
 
 @dataclass(frozen=True, slots=True)
-class Searching:
-    """How long a search takes in an open index, without reading passages for answers.
+class Asking:
+    """How long a question takes in an open index.
 
     Attributes:
         questions: How many were asked.
@@ -88,6 +92,7 @@ class Searching:
         ms_p95: One in twenty takes longer.
         ms_mean: The mean.
         stages: What it is made of.
+        read: Passages that were read for answers, on average; 0 where none are.
     """
 
     questions: int
@@ -95,11 +100,12 @@ class Searching:
     ms_p95: float
     ms_mean: float
     stages: Stages
+    read: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How long the best candidates are read for an answer, beyond the search.
+    """How long it takes to read all of the best candidates for an answer, where nothing lets it stop early.
 
     Attributes:
         questions: How many were asked.
@@ -162,47 +168,36 @@ def passages_per_second(encoder: TextEncoder, passages: Sequence[Passage]) -> fl
     return len(few) / max(1e-9, _seconds(lambda: encoder.encode_passages(few)))
 
 
-def measure_search(root: Path, encoder: TextEncoder, questions: Sequence[str], seconds: float) -> Searching:
+def measure_asking(retriever: Retriever, questions: Sequence[str], seconds: float, *, rerank: bool) -> Asking:
     """Asks an open index, one question after the other.
 
     Args:
-        root: The index folder; nothing in it is changed.
-        encoder: The index's.
+        retriever: Nothing in its index is changed.
         questions: Any; asked again where they are few.
         seconds: About so long.
+        rerank: Whether passages are read for answers.
     """
-    config = SearchConfig()
-    took: list[float] = []
-    parts: list[tuple[float, float, float]] = []
-    with IndexReader(root) as reader:
+    asked: list[Response] = []
 
-        def ask(question: str) -> None:
-            marks = [time.perf_counter()]
-            vector = encoder.encode_questions([question])[0]
-            marks.append(time.perf_counter())
-            with reader.snapshot() as snapshot:
-                ranked = candidates(snapshot, question, vector, _SHOWN, config)
-                present(snapshot, ranked, _SHOWN, config)
-                marks.append(time.perf_counter())
-                # once more, each for itself: within a search they can't be told apart
-                snapshot.dense(vector, config.candidates, None)
-                marks.append(time.perf_counter())
-                snapshot.lexical(question, config.candidates, None)
-                marks.append(time.perf_counter())
-            took.append(marks[2] - marks[0])
-            parts.append((marks[1] - marks[0], marks[3] - marks[2], marks[4] - marks[3]))
+    def ask(question: str) -> None:
+        asked.append(retriever.respond(question, _SHOWN, rerank=rerank))
 
-        _repeat(ask, questions, seconds, _SEARCHES)
-    took, parts = took[_WARM_UP:], parts[_WARM_UP:]
-    mean = 1000 * statistics.mean(took)
-    encode, dense, lexical = (1000 * statistics.mean(side) for side in zip(*parts, strict=True))
-    encode, dense, lexical = _within(mean, (encode, dense, lexical))
-    return Searching(
-        questions=len(took),
-        ms_p50=1000 * statistics.median(took),
+    _repeat(ask, questions, seconds, _READINGS if rerank else _SEARCHES)
+    asked = asked[_WARM_UP:]
+    times = [response.timings for response in asked]
+    took = [time_.total - time_.load for time_ in times]
+    mean = statistics.mean(took)
+    encode, dense, lexical, read = (
+        statistics.mean(stage)
+        for stage in zip(*((t.encode, t.dense, t.lexical, t.read) for t in times), strict=True)
+    )
+    return Asking(
+        questions=len(asked),
+        ms_p50=statistics.median(took),
         ms_p95=_p95(took),
         ms_mean=mean,
-        stages=Stages(encode, dense, lexical, mean - encode - dense - lexical),
+        stages=Stages(encode, dense, lexical, read, mean - encode - dense - lexical - read),
+        read=statistics.mean(response.read for response in asked),
     )
 
 
@@ -229,12 +224,12 @@ def measure_reading(
                 ranked = candidates(snapshot, question, vector, 1, config)[:depth]
                 found = snapshot.passages([Place(c.chunks, c.start, c.end) for c in ranked])
             passages = [Passage(item.text, context_line(item.title, item.headings)) for item in found]
-            took.append(_seconds(lambda: scorer.score([question] * len(passages), passages)))
+            took.append(1000 * _seconds(lambda: scorer.score([question] * len(passages), passages)))
             read.append(len(passages))
 
         _repeat(ask, questions, seconds, _READINGS)
     took, read = took[_WARM_UP:], read[_WARM_UP:]
-    return Reading(len(took), max(read), 1000 * statistics.median(took), _p95(took))
+    return Reading(len(took), max(read), statistics.median(took), _p95(took))
 
 
 def sample_passages(root: Path, count: int) -> list[str]:
@@ -284,14 +279,9 @@ def _endless(questions: Sequence[str]) -> Iterator[str]:
         yield from questions
 
 
-def _within(mean: float, parts: tuple[float, ...]) -> tuple[float, ...]:
-    """Parts that were measured by themselves, made smaller where together they came out longer than the whole."""
-    return tuple(part * min(1.0, mean / sum(parts)) for part in parts)
-
-
 def _p95(took: Sequence[float]) -> float:
-    """In milliseconds; of few, the greatest."""
-    return 1000 * sorted(took)[min(len(took) - 1, int(0.95 * len(took)))]
+    """Of few, the greatest."""
+    return sorted(took)[min(len(took) - 1, int(0.95 * len(took)))]
 
 
 def _seconds(work: Callable[[], object]) -> float:
