@@ -33,7 +33,12 @@ def bench(
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(metavar="N", min=1.0, help="About how long it may take; longer is more exact.")
+        float,
+        typer.Option(
+            metavar="N",
+            min=1.0,
+            help="About how long to measure, beside loading models and starting processes; longer is more exact.",
+        ),
     ] = 30.0,
     encoder: Annotated[
         str, typer.Option(metavar="NAME", help="What embeds made-up text: a name or a folder.")
