@@ -134,8 +134,10 @@ def run_bench(
     Raises:
         SpanseekError: The index, or a model, can't be used, or the index is empty.
     """
-    from retriever.encoder import SpanScorer, TextEncoder
     from retriever.evaluation.machine import this_machine
+
+    machine = this_machine()  # before torch is loaded, which may change which cores a process runs on
+    from retriever.encoder import SpanScorer, TextEncoder
     from retriever.evaluation.speed import (
         measure_encoding,
         measure_reading,
@@ -178,7 +180,7 @@ def run_bench(
         helps = [_spanseek("--help") for _ in range(runs)]
         corpus = _corpus(root_searched, None if root is None else str(root))
     return Bench(
-        machine=this_machine(),
+        machine=machine,
         corpus=corpus,
         start=Starts(
             runs, *(1000 * _median(run.first_s for run in ran) for ran in (helps, searches, answers))
