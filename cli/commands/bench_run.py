@@ -135,9 +135,11 @@ def run_bench(
     Raises:
         SpanseekError: The index, or a model, can't be used, or the index is empty.
     """
+    from retriever.evaluation.machine import this_machine
+
+    machine = this_machine()  # before torch is loaded, which may change which cores a process runs on
     from retriever import Retriever
     from retriever.encoder import SpanScorer, TextEncoder
-    from retriever.evaluation.machine import this_machine
     from retriever.evaluation.speed import (
         measure_asking,
         measure_encoding,
@@ -184,7 +186,7 @@ def run_bench(
         helps = [_spanseek("--help") for _ in range(runs)]
         corpus = _corpus(root_searched, None if root is None else str(root))
     return Bench(
-        machine=this_machine(),
+        machine=machine,
         corpus=corpus,
         start=Starts(runs, *(1000 * _median(run.first_s for run in ran) for ran in (helps, searches, full))),
         encode=encode,
