@@ -75,7 +75,11 @@ def _groups(found: Bench) -> dict[str, list[tuple[str, str, Text]]]:
             ("a cold search with answers", _ms(start.answer_ms), note("")),
         ],
         "encode": [
-            ("passages", f"{_number(encode.passages_per_s)}/s", note(encode.precision)),
+            (
+                "passages",
+                f"{_number(encode.passages_per_s)}/s",
+                note(f"{encode.runtime}, {encode.precision}"),
+            ),
             (
                 "tokens",
                 f"{_number(encode.tokens_per_s)}/s",

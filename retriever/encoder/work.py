@@ -14,7 +14,7 @@ from typing import Self
 
 import torch
 
-from retriever.encoder.encoder import computes_bfloat16
+from retriever.encoder.loading import computes_bfloat16
 from retriever.encoder.model import SpanEncoderConfig
 
 _SMALLEST, _LARGEST = 1024, 4096
