@@ -72,7 +72,11 @@ def _groups(found: Bench) -> dict[str, list[_Row]]:
             ("a cold search with answers", _ms(start.answer_ms), _note("")),
         ],
         "encode": [
-            ("passages", f"{_number(encode.passages_per_s)}/s", _note(encode.precision)),
+            (
+                "passages",
+                f"{_number(encode.passages_per_s)}/s",
+                _note(f"{encode.runtime}, {encode.precision}"),
+            ),
             (
                 "tokens",
                 f"{_number(encode.tokens_per_s)}/s",

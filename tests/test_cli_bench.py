@@ -75,7 +75,7 @@ def test_the_json_has_every_figure_and_each_makes_sense(
         "corpus": "index documents passages encoder".split(),
         "start": "runs help_ms search_ms answer_ms".split(),
         "encode": (
-            "precision passages tokens passages_per_s tokens_per_s product_precision product_gflops share"
+            "runtime precision passages tokens passages_per_s tokens_per_s product_precision product_gflops share"
         ).split(),
         "index": "passages seconds passages_per_s".split(),
         "search": "questions ms_p50 ms_p95 ms_mean stages read".split(),

@@ -14,8 +14,8 @@ from typing import Self
 
 import torch
 
-from retriever.encoder.encoder import computes_bfloat16
-from retriever.encoder.model import SpanEncoderConfig
+from retriever.encoder.loading import computes_bfloat16
+from retriever.encoder.settings import SpanEncoderConfig
 
 _SMALLEST, _LARGEST = 1024, 4096
 _TOO_SHORT = 0.01

@@ -43,7 +43,8 @@ class Encoding:
     """How fast texts become vectors.
 
     Attributes:
-        precision: What the encoder computes in.
+        runtime: What computes the encoder.
+        precision: What it computes in.
         passages: How many were encoded, in each of the rounds.
         tokens: Of all of them, special ones counted.
         passages_per_s: Passages a second.
@@ -53,6 +54,7 @@ class Encoding:
         share: Part of that rate which encoding reaches; `None` where the model's size isn't known.
     """
 
+    runtime: str
     precision: str
     passages: int
     tokens: int
@@ -150,7 +152,8 @@ def measure_encoding(encoder: TextEncoder, texts: Sequence[str], seconds: float)
     size = ModelSize.of(files.folder, files.config if (files.folder / SPAN_WEIGHTS).is_file() else None)
     share = None if size is None else sum(map(size.operations, lengths)) / took / products
     return Encoding(
-        precision=encoder.precision,
+        runtime=encoder.computes.runtime,
+        precision=encoder.computes.precision,
         passages=len(passages),
         tokens=sum(lengths),
         passages_per_s=len(passages) / took,

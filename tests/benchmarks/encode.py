@@ -101,6 +101,7 @@ def main() -> None:
     result = {
         "texts": len(texts),
         "mean_tokens": round(statistics.mean(lengths), 1),
+        "runtime": ours.computes.runtime,
         "precision": ours.precision,
         "product_precision": precision,
         "product_gflops": round(rate / 1e9, 1),
@@ -123,7 +124,7 @@ def main() -> None:
         f"{len(texts)} texts of {result['mean_tokens']} tokens on average, {torch.get_num_threads()} threads;"
     )
     print(
-        f"plain {precision} products: {result['product_gflops']} GFLOP/s; spanseek computes in {ours.precision}\n"
+        f"plain {precision} products: {result['product_gflops']} GFLOP/s; spanseek computes in {ours.precision} with {ours.computes.runtime}\n"
     )
     print(f"{'':<24}{'texts/s':>10}{'of products':>13}{'spanseek is faster':>20}   by round")
     for name, side in result["sides"].items():

@@ -23,10 +23,11 @@ import torch
 
 from indexer import Indexer
 from retriever import Retriever
-from retriever.encoder import SpanScorer, find_encoder
-from retriever.encoder.reader_files import load_reader
+from retriever.encoder import SpanScorer
+from retriever.encoder.loading import load_reader_model
 from retriever.encoder.spans import best_spans
 from retriever.encoder.structure import spelled
+from retriever.encoder.tokenizer import Tokenizer
 from retriever.encoder.work import ModelSize, product_precision, product_rate
 from retriever.rerank import readable
 from retriever.types import Passage
@@ -40,9 +41,8 @@ class PlainReader:
     """The same weights, float32, one padded batch."""
 
     def __init__(self) -> None:
-        self._model, self._tokenizer, self._config, *_ = load_reader(
-            "default", precision="float32", device="cpu"
-        )
+        self._model, self._files, self._config = load_reader_model("default")
+        self._tokenizer = Tokenizer.from_folder(self._files.folder)
 
     def rows(self, question: str, passages: list[Passage]) -> tuple[list[list[int]], list[int]]:
         """Token ids of each pair, special ones included, and where its passage begins."""
@@ -57,7 +57,7 @@ class PlainReader:
 
     def operations(self, question: str, passages: list[Passage]) -> int:
         """Multiplications and additions for all pairs."""
-        size = ModelSize.of(find_encoder("default").folder, self._model.encoder.config)
+        size = ModelSize.of(self._files.folder, self._model.encoder.config)
         assert size is not None, "the default encoder says how large it is"
         return sum(size.operations(len(row)) for row in self.rows(question, passages)[0])
 
