@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from cli.commands.bench import bench
 from cli.commands.evaluate import eval_app
 from cli.commands.index import index
 from cli.commands.manage import compact, remove, status, verify
@@ -56,6 +57,7 @@ app.command()(verify)
 app.command()(compact)
 app.command()(watch)
 app.command()(mcp)
+app.command()(bench)
 app.add_typer(eval_app, name="eval")
 app.add_typer(train_app, name="train")
 
@@ -73,7 +75,8 @@ def main() -> None:
         sys.exit(EXIT_ERROR)
     except SystemExit as error:
         if error.code == _INTERRUPTED:  # typer has made this of Ctrl-C
-            typer.echo("interrupted; what was indexed by then is kept", err=True)
+            kept = "" if sys.argv[1:2] == ["bench"] else "; what was indexed by then is kept"
+            typer.echo(f"interrupted{kept}", err=True)
         raise
     except SpanseekError as error:
         _fail(str(error))

@@ -132,6 +132,18 @@ def question_bar() -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def stages() -> Iterator[Callable[[str], None]]:
+    """A function to call with what is being done now; shown on standard error if that is a terminal, until it ends."""
+    if not sys.stderr.isatty():
+        yield lambda stage: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+        yield lambda stage: status.update(f"measuring: {stage}")
+
+
 def counter(count: int, singular: str, plural: str | None = None) -> str:
     """`1 file`, `2,000 files`."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

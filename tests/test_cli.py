@@ -308,7 +308,7 @@ def test_help_imports_nothing_heavy() -> None:
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     evaluations = [["eval", name, "--help"] for name in ("retrieval", "reader", "answers")]
-    commands = [[name, "--help"] for name in ("search", "index", "watch", "mcp")]
+    commands = [[name, "--help"] for name in ("search", "index", "watch", "mcp", "bench")]
     for arguments in (["--help"], *commands, *evaluations):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False

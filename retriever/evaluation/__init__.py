@@ -12,6 +12,10 @@ asking (`retriever.Retriever`); what is evaluated is handed in as a function.
     spans.py        exact match and F1 of one predicted text
     calibration.py  what confidences are worth: ECE, AURC, and the curves that they sum up
     plots.py        draws both curves
+    speed.py        how fast are encoding, search and reading on this machine?
+    processes.py    how long does a fresh process take (launched.py starts it), and how much memory?
+    machine.py      what is this machine?
+    prose.py        made-up text with English statistics, to measure speed on
 """
 
 from retriever.evaluation.answering import AnswerEvaluation, evaluate_answers

@@ -1,8 +1,12 @@
-"""Embedding throughput: the default encoder against sentence-transformers' own `encode`, same model, same texts.
-
-Both sides take turns in one process, so that what else the machine does hits both; medians of the turns are compared.
+"""Embedding throughput: the default encoder against what one would use instead, same model, same texts.
 
     python tests/benchmarks/encode.py [--texts FILE.jsonl[.gz]] [--count 600] [--rounds 5] [--json]
+
+Against: sentence-transformers' own `encode`, and what its ONNX and OpenVINO backends run (`runtimes.py` says how; one
+that isn't installed is left out, and a line says so). All sides take turns in one process, so that what else the machine
+does hits all; medians of the turns are compared. Each round also measures a plain product of large matrices in the
+fastest precision of this machine, on as many threads: the share of that rate which encoding reaches is how near it is
+to the limit. Operations are those of the tokens that are in the texts; padding isn't counted.
 
 Without `--texts`, the passages of the sample corpus are used, repeated to the wanted count.
 """
@@ -22,6 +26,7 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample" / "documents"
 
@@ -62,46 +67,73 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
-    from sentence_transformers import SentenceTransformer
+    import runtimes
+    import torch
 
     from retriever.encoder import Passage, TextEncoder
+    from retriever.encoder.work import ModelSize, product_precision, product_rate
 
-    ours = TextEncoder.load()
-    # The folder holds half precision, which newer versions would compute in, at a quarter of the speed; who installs
-    # the published model gets float32.
-    theirs = SentenceTransformer(str(ours.files.folder), device="cpu").float()
+    ours = TextEncoder.load(device="cpu")
+    theirs, left_out = runtimes.sides(ours.files.folder, torch.get_num_threads())
     texts = texts_of(options.texts) if options.texts else sample_passages()
     texts = list(itertools.islice(itertools.cycle(texts), options.count))
     # Beyond 256 tokens sentence-transformers cuts off and this project goes on: such texts would be unequal work.
     texts = [text for text in texts if len(ours.token_spans(text)) <= 254]
     passages = [Passage(text) for text in texts]
-    agreement = (
-        ours.encode_passages(passages[:64]) * theirs.encode(texts[:64], normalize_embeddings=True)
-    ).sum(axis=1)
+    lengths = [len(ours.token_spans(text)) + 2 for text in texts]
+    size, precision = ModelSize.of(ours.files.folder), product_precision()
+    assert size is not None, "the default encoder says how large it is"
+    operations = sum(map(size.operations, lengths))
 
-    def encode_theirs() -> None:
-        theirs.encode(texts, show_progress_bar=False)
-
-    turns = [
-        (seconds(lambda: ours.encode_passages(passages)), seconds(encode_theirs))
-        for _ in range(options.rounds)
-    ]
-    medians = [statistics.median(side) for side in zip(*turns, strict=True)]
+    expected = ours.encode_passages(passages[:64])  # also warms up
+    agreement = {
+        name: float((expected * side.encode(texts[:64])).sum(axis=1).min()) for name, side in theirs.items()
+    }
+    took: dict[str, list[float]] = {name: [] for name in ("spanseek", *theirs)}
+    products = []
+    for _ in range(options.rounds):
+        products.append(product_rate(precision))
+        took["spanseek"].append(seconds(lambda: ours.encode_passages(passages)))
+        for name, side in theirs.items():
+            took[name].append(seconds(lambda side=side: side.encode(texts)))
+    medians = {name: statistics.median(turns) for name, turns in took.items()}
+    rate = statistics.median(products)
     result = {
         "texts": len(texts),
-        "mean_tokens": round(statistics.mean(len(ours.token_spans(text)) for text in texts), 1),
+        "mean_tokens": round(statistics.mean(lengths), 1),
+        "runtime": ours.computes.runtime,
         "precision": ours.precision,
-        "spanseek_per_s": round(len(texts) / medians[0], 1),
-        "sentence_transformers_per_s": round(len(texts) / medians[1], 1),
-        "ratio": round(medians[1] / medians[0], 2),
-        "ratios": [round(t / o, 2) for o, t in turns],
-        "least_cosine": round(float(agreement.min()), 5),
+        "product_precision": precision,
+        "product_gflops": round(rate / 1e9, 1),
+        "sides": {
+            name: {
+                "per_s": round(len(texts) / median, 1),
+                "share_of_products": round(operations / median / rate, 3),
+                "spanseek_is_faster": round(median / medians["spanseek"], 2),
+                "by_round": [round(t / o, 2) for t, o in zip(took[name], took["spanseek"], strict=True)],
+                "least_cosine": round(agreement.get(name, 1.0), 5),
+            }
+            for name, median in medians.items()
+        },
+        "left_out": left_out,
     }
     if options.json:
         print(json.dumps(result))
         return
-    for name, value in result.items():
-        print(f"{name:<28} {value}")
+    print(
+        f"{len(texts)} texts of {result['mean_tokens']} tokens on average, {torch.get_num_threads()} threads;"
+    )
+    print(
+        f"plain {precision} products: {result['product_gflops']} GFLOP/s; spanseek computes in {ours.precision} with {ours.computes.runtime}\n"
+    )
+    print(f"{'':<24}{'texts/s':>10}{'of products':>13}{'spanseek is faster':>20}   by round")
+    for name, side in result["sides"].items():
+        rounds = " ".join(f"{ratio:.2f}" for ratio in side["by_round"]) if name != "spanseek" else ""
+        print(
+            f"{name:<24}{side['per_s']:>10}{side['share_of_products']:>13.0%}{side['spanseek_is_faster']:>19.2f}x   {rounds}"
+        )
+    for line in left_out:
+        print(line)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 Both sides read the same candidates, as the search ranks them for each question. The plain side is what one would write
 first: all pairs tokenised and padded to the longest, one pass in float32 with an attention mask. Turns alternate; the
 ratio is that of the medians. The greatest difference of the best spans' log-odds is printed too: it is one model.
+Each turn also measures a plain product of large matrices in the fastest precision of this machine: the shares of that
+rate which both sides reach say how near they are to the limit. Padding isn't counted as work.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ import torch
 from indexer import Indexer
 from retriever import Retriever
 from retriever.encoder import SpanScorer
-from retriever.encoder.reader_files import load_reader
+from retriever.encoder.loading import load_reader_model
 from retriever.encoder.spans import best_spans
 from retriever.encoder.structure import spelled
+from retriever.encoder.tokenizer import Tokenizer
+from retriever.encoder.work import ModelSize, product_precision, product_rate
 from retriever.rerank import readable
 from retriever.types import Passage
 
@@ -37,12 +41,11 @@ class PlainReader:
     """The same weights, float32, one padded batch."""
 
     def __init__(self) -> None:
-        self._model, self._tokenizer, self._config, *_ = load_reader(
-            "default", precision="float32", device="cpu"
-        )
+        self._model, self._files, self._config = load_reader_model("default")
+        self._tokenizer = Tokenizer.from_folder(self._files.folder)
 
-    def score(self, question: str, passages: list[Passage]) -> list[float]:
-        """Log-odds of the best span against no answer, for each passage."""
+    def rows(self, question: str, passages: list[Passage]) -> tuple[list[list[int]], list[int]]:
+        """Token ids of each pair, special ones included, and where its passage begins."""
         head = self._tokenizer.ids([question])[0].tolist()
         rows, begins = [], []
         for passage in passages:
@@ -50,6 +53,17 @@ class PlainReader:
             start = [101, *head, 102, *context, *([102] if context else [])]
             rows.append([*start, *self._tokenizer.ids([spelled(passage.text)])[0].tolist(), 102])
             begins.append(len(start))
+        return rows, begins
+
+    def operations(self, question: str, passages: list[Passage]) -> int:
+        """Multiplications and additions for all pairs."""
+        size = ModelSize.of(self._files.folder, self._model.encoder.config)
+        assert size is not None, "the default encoder says how large it is"
+        return sum(size.operations(len(row)) for row in self.rows(question, passages)[0])
+
+    def score(self, question: str, passages: list[Passage]) -> list[float]:
+        """Log-odds of the best span against no answer, for each passage."""
+        rows, begins = self.rows(question, passages)
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
         mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows])
@@ -89,9 +103,12 @@ def main() -> None:
             asked = [(question, candidates(retriever, question)) for question in questions]
     fast, plain = SpanScorer.load(), PlainReader()
     ours, theirs, apart = [], [], 0.0
+    precision, products, operations = product_precision(), [], []
     fast.score([asked[0][0]] * len(asked[0][1]), asked[0][1])
     plain.score(*asked[0])
     for question, passages in asked:
+        products.append(product_rate(precision, 0.2))
+        operations.append(plain.operations(question, passages))
         begun = time.perf_counter()
         scores = fast.score([question] * len(passages), passages)
         ours.append(time.perf_counter() - begun)
@@ -100,19 +117,28 @@ def main() -> None:
         theirs.append(time.perf_counter() - begun)
         for one, other in zip(scores, expected, strict=True):
             apart = max(apart, abs(best_spans(one, 1)[0].score - one.no_answer - other))
+    rate = statistics.median(products)
+    shares = [
+        statistics.median(work / took for work, took in zip(operations, side, strict=True)) / rate
+        for side in (ours, theirs)
+    ]
     result = {
         "questions": len(asked),
         "candidates": DEPTH,
         "ms": round(1000 * statistics.median(ours), 1),
         "plain_ms": round(1000 * statistics.median(theirs), 1),
         "ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
+        "product_precision": precision,
+        "product_gflops": round(rate / 1e9, 1),
+        "share_of_products": round(shares[0], 3),
+        "plain_share_of_products": round(shares[1], 3),
         "largest_difference": round(apart, 3),
     }
     if options.json:
         print(json.dumps(result))
         return
     for name, value in result.items():
-        print(f"{name:<20} {value}")
+        print(f"{name:<24} {value}")
 
 
 if __name__ == "__main__":
