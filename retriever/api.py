@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,26 @@ class Retriever:
             self._confidence = UNFITTED if folder is None else ConfidenceModel.of(folder)
         return self._confidence
 
+    def load(self, *, reading: bool = True) -> None:
+        """Loads the models, side by side, that the first question would load.
+
+        Args:
+            reading: What reads passages, too.
+
+        Raises:
+            EncoderError: One can't be loaded.
+            IndexFormatError: As for `encoder`.
+        """
+        if reading and self._encoder is None and self._scorer is None:
+            with ThreadPoolExecutor(1) as beside:
+                scorer = beside.submit(lambda: self.scorer)
+                _ = self.encoder
+                scorer.result()
+        elif reading:
+            _ = self.encoder, self.scorer
+        else:
+            _ = self.encoder
+
     def search(
         self,
         question: str,
@@ -226,7 +247,7 @@ class Retriever:
         if min_confidence is not None and not 0 <= min_confidence <= 1:
             raise SpanseekError(f"min_confidence is a probability from 0 to 1, not {min_confidence:g}")
         watch = Stopwatch()
-        with self._found(question, k, where, watch) as (snapshot, ranked):
+        with self._found(question, k, where, watch, reading=rerank) as (snapshot, ranked):
             found: list[Answer] = []
             confidence, read = 0.0, 0
             if rerank:
@@ -297,7 +318,13 @@ class Retriever:
 
     @contextmanager
     def _found(
-        self, question: str, k: int, where: Iterable[str | Filter], watch: Stopwatch | None = None
+        self,
+        question: str,
+        k: int,
+        where: Iterable[str | Filter],
+        watch: Stopwatch | None = None,
+        *,
+        reading: bool = False,
     ) -> Iterator[tuple[Snapshot, list[Candidate]]]:
         """The candidates for a question, and the state of the index that they are of."""
         if not question.strip():
@@ -308,6 +335,7 @@ class Retriever:
         question = storable_text(question)  # else neither side could read it
         watch = watch or Stopwatch()
         with watch.stage("load"):
+            self.load(reading=reading)
             encoder = self.encoder
         with watch.stage("encode"):
             vector = encoder.encode_questions([question])[0]

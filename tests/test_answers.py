@@ -16,6 +16,7 @@ from retriever.confidence import CONFIDENCE, UNFITTED
 from retriever.config import ChunkingConfig
 from retriever.encoder import Passage, TextEncoder
 from retriever.encoder.spans import coverage
+from retriever.errors import EncoderError
 from retriever.types import TextSpan, Timings
 from tests.stand_ins import Reading
 
@@ -313,3 +314,19 @@ def test_what_is_said_twice_is_the_same_but_for_case_and_marks_around(
         answers = retriever.respond("what", answers=5, min_confidence=0.0).answers
     said = [answer.text for answer in answers if answer.text in words]
     assert len(said) == (2 if several else 1)
+
+
+def test_both_models_are_loaded_at_once(
+    tmp_path: Path, tiny_encoder: TextEncoder, tiny_reader_folder: Path
+) -> None:
+    with Indexer.open(tmp_path / "index", encoder=tiny_encoder) as indexer:
+        indexer.add_documents([InputDocument("cat", "The cat sat on the red mat.")])
+    with Retriever.open(tmp_path / "index", rerank=RerankConfig(reader=str(tiny_reader_folder))) as retriever:
+        retriever.load()
+        encoder, scorer = retriever.encoder, retriever.scorer
+        assert retriever.respond("who sat on the mat?", min_confidence=0).answers
+        assert (retriever.encoder, retriever.scorer) == (encoder, scorer)
+    with Retriever.open(tmp_path / "index", rerank=RerankConfig(reader=str(tmp_path))) as retriever:
+        retriever.load(reading=False)
+        with pytest.raises(EncoderError, match="there is no span scorer"):
+            retriever.load()
