@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -13,11 +14,26 @@ from retriever.storable import is_storable
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that should be indexed, or the reason why one can't be."""
+    """A file that should be indexed, or the reason why one can't be.
 
-    path: Path
+    Attributes:
+        name: Its path, absolute and without `..`.
+        problem: Why it can't be indexed.
+        size: Bytes.
+        mtime_ns: When it was changed, in nanoseconds since 1970.
+        seen_ns: When it was looked at.
+    """
+
+    name: str
     problem: str | None = None
     size: int = 0
+    mtime_ns: int = 0
+    seen_ns: int = 0
+
+    @property
+    def path(self) -> Path:
+        """Its path."""
+        return Path(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,11 @@ class Selection:
 
     def takes(self, relative: str) -> bool:
         """Whether a file, by its path below the folder, counts."""
-        return (not self.include or _matches(relative, self.include)) and not _matches(relative, self.exclude)
+        return (not self.include or _matches(relative, self.include)) and not self.leaves_out(relative)
+
+    def leaves_out(self, relative: str) -> bool:
+        """Whether a file or folder, by its path below the folder, is excluded."""
+        return bool(self.exclude) and _matches(relative, self.exclude)
 
 
 def discover(paths: Iterable[Path], selection: Selection, ignore: Path) -> Iterator[Found]:
@@ -52,57 +72,68 @@ def discover(paths: Iterable[Path], selection: Selection, ignore: Path) -> Itera
     """
     seen: set[str] = set()
     for path in paths:
-        for found in _walk(path, selection, ignore.absolute()) if path.is_dir() else [_check(path)]:
-            name = os.path.normpath(found.path.absolute())
-            if name not in seen:
-                seen.add(name)
-                yield replace(found, path=Path(name))
+        name = os.path.normpath(path.absolute())
+        walked = (
+            _walk(name, selection, os.path.normpath(ignore.absolute())) if path.is_dir() else [_check(name)]
+        )
+        for found in walked:
+            if found.name not in seen:
+                seen.add(found.name)
+                yield found
 
 
-def _walk(folder: Path, selection: Selection, ignore: Path) -> Iterator[Found]:
-    problems: list[Found] = []
-
-    def unreadable(error: OSError) -> None:
-        problems.append(Found(Path(error.filename), f"folder can't be read: {error.strerror}"))
-
-    for here, folders, files in os.walk(folder, onerror=unreadable):
-        kept = []
-        for name in sorted(folders):
-            path = Path(here, name)
-            relative = path.relative_to(folder).as_posix()
-            if path.absolute() == ignore or _is_index(path) or _hidden(name, selection):
+def _walk(root: str, selection: Selection, ignore: str) -> Iterator[Found]:
+    waiting = [root]
+    below = len(root.rstrip("/")) + 1
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            yield Found(folder, f"folder can't be read: {error.strerror}")
+            continue
+        folders: list[str] = []
+        links: list[Found] = []
+        for entry in inside:
+            if _hidden(entry.name, selection):
                 continue
-            if _matches(relative, selection.exclude):
+            if not _is_folder(entry):
+                if selection.takes(entry.path[below:]):
+                    yield _check(entry.path, entry)
+            elif entry.path == ignore or _is_index(entry.path) or selection.leaves_out(entry.path[below:]):
                 continue
-            if path.is_symlink():
-                problems.append(Found(path, "link to a folder: name the folder itself to index it"))
+            elif entry.is_symlink():
+                links.append(Found(entry.path, "link to a folder: name the folder itself to index it"))
             else:
-                kept.append(name)
-        folders[:] = kept
-        for name in sorted(files):
-            path = Path(here, name)
-            if not _hidden(name, selection) and selection.takes(path.relative_to(folder).as_posix()):
-                yield _check(path)
-        yield from problems
-        problems.clear()
-    yield from problems
+                folders.append(entry.path)
+        yield from links
+        waiting += reversed(folders)
 
 
-def _check(path: Path) -> Found:
-    if not is_storable(str(path)):
-        return Found(path, "its name isn't UTF-8: rename it to index it")
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        size = path.stat().st_size
+        return entry.is_dir()
+    except OSError:  # a loop of links: what is wrong with it is said of it as of a file
+        return False
+
+
+def _check(name: str, entry: os.DirEntry[str] | None = None) -> Found:
+    if not is_storable(name):
+        return Found(name, "its name isn't UTF-8: rename it to index it")
+    seen_ns = time.time_ns()
+    try:
+        status = entry.stat() if entry is not None else os.stat(name)  # noqa: PTH116 - no Path for each of many files
     except FileNotFoundError:
-        return Found(path, "link to a file that isn't there" if path.is_symlink() else "no such file")
+        return Found(name, "link to a file that isn't there" if os.path.islink(name) else "no such file")  # noqa: PTH114
     except OSError as error:
         loops = "loop of links" if error.strerror and "symbolic links" in error.strerror else None
-        return Found(path, loops or f"can't be read: {error.strerror}")
-    return Found(path, size=size)
+        return Found(name, loops or f"can't be read: {error.strerror}")
+    return Found(name, None, status.st_size, status.st_mtime_ns, seen_ns)
 
 
-def _is_index(folder: Path) -> bool:
-    return (folder / "index.sqlite").is_file() and (folder / "writer.lock").is_file()
+def _is_index(folder: str) -> bool:
+    return Path(folder, "index.sqlite").is_file() and Path(folder, "writer.lock").is_file()
 
 
 def _hidden(name: str, selection: Selection) -> bool:

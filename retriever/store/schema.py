@@ -4,7 +4,7 @@
                 generation, revision
     files       what was seen on disk: size, mtime, hash, whether it was indexed and, if not, why
     documents   id, text and what is known of it; `file` is NULL for a document that was given from memory
-    chunks      passages: place in the document, headings, vector (float16)
+    chunks      passages: place in the document, headings, vector (float16), what it was made of (`known.py`)
     tombstones  chunks that were deleted since the current generation was built, and that it may still hold
 
 Ids of chunks are never used twice (AUTOINCREMENT), so that an id in a FAISS or tantivy file means one chunk
@@ -29,6 +29,7 @@ from retriever.store.checksums import (
     manifest_checksum,
 )
 from retriever.store.failures import of_sqlite
+from retriever.store.known import INPUT_COLUMN, INPUT_INDEX, fill_inputs
 from retriever.store.mirror import is_needed
 
 migrations = Migrations("spanseek")
@@ -124,6 +125,14 @@ def m002_checksums(db: Database) -> None:
         db.execute("DELETE FROM tombstones")
         db.execute("DELETE FROM manifest")
         db.conn.executemany("INSERT INTO manifest (key, value) VALUES (?, ?)", list(manifest.items()))
+
+
+@migrations()
+def m004_inputs(db: Database) -> None:
+    """A number for what each vector was made of. No new format version: who doesn't know the column needn't fill it."""
+    db.execute(INPUT_COLUMN)
+    fill_inputs(db.conn)
+    db.execute(INPUT_INDEX)
 
 
 def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
