@@ -184,8 +184,14 @@ class Indexer:
         found = list(discover(roots, selection or Selection(), self._writer.paths.root))
         total = sum(item.size for item in found)
 
+        furthest = Position()
+
         def report(position: Position) -> None:
+            nonlocal furthest
+            if position.count >= furthest.count:  # what is read may be ahead of what is embedded
+                furthest = position
             if progress is not None:
+                position = furthest
                 path = Path(position.name) if position.name is not None else None
                 progress(Progress(position.count, len(found), position.size, total, tally.chunks, path))
 

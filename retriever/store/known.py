@@ -59,15 +59,11 @@ def fill_inputs(db: sqlite3.Connection) -> None:
         ).fetchall()
         inputs = []
         for id_, start, end, headings in chunks:
-            try:
+            with suppress(
+                ValueError, TypeError, AttributeError
+            ):  # damaged: for `verify` to say, not known here
                 context = context_line(title, json.loads(headings))
                 inputs.append((input_key(context, text[start:end]), id_))
-            except (
-                ValueError,
-                TypeError,
-                AttributeError,
-            ):  # damaged: `verify` says so, here it is only not known
-                continue
         db.executemany("UPDATE chunks SET input = ? WHERE id = ?", inputs)
 
 
