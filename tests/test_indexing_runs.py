@@ -385,3 +385,19 @@ def test_an_error_of_who_gives_documents_is_theirs(tmp_path: Path, encoder: Any)
         with pytest.raises(LookupError, match="no more"):
             indexer.add_documents(documents())
         assert indexer.add_documents([InputDocument("1", "the cat")]).indexed == 1
+
+
+def test_an_edit_moves_few_cuts(docs: Path, encoder: Any) -> None:
+    """A section of many paragraphs under no heading: cuts after an edit fall where they fell before."""
+    rng = np.random.default_rng(0)
+    paragraphs = [
+        " ".join(f"The sensor of {i} fell on monday." for _ in range(rng.integers(1, 9))) for i in range(400)
+    ]
+    write(docs / "a.txt", "\n\n".join(paragraphs))
+    before = index(docs, encoder)
+    paragraphs[0] = f"In winter snow covers the mountain. {paragraphs[0]}"
+    write(docs / "a.txt", "\n\n".join(paragraphs))
+    after = index(docs, encoder)
+    assert before.chunks > 100
+    assert after.chunks + after.reused == pytest.approx(before.chunks, abs=1)
+    assert after.chunks < 0.1 * before.chunks

@@ -14,11 +14,10 @@ for ever, or nothing. Documents, chunks and the manifest have checksums (`checks
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from sqlite_utils import Database, Migrations
+from typing import TYPE_CHECKING
 
 from retriever.store.checksums import (
     CHUNK_COLUMNS,
@@ -32,7 +31,25 @@ from retriever.store.failures import of_sqlite
 from retriever.store.known import INPUT_COLUMN, INPUT_INDEX, fill_inputs
 from retriever.store.mirror import is_needed
 
-migrations = Migrations("spanseek")
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_NAME, _APPLIED = "spanseek", "_sqlite_migrations"
+"""The name of all migrations together, and the table in which sqlite-utils keeps those that were applied."""
+
+Migration = Callable[["Database"], None]
+_MIGRATIONS: list[Migration] = []
+
+
+def migrations() -> Callable[[Migration], Migration]:
+    """Notes the function that follows as the next migration; its name is what a database remembers it by."""
+
+    def note(migration: Migration) -> Migration:
+        _MIGRATIONS.append(migration)
+        return migration
+
+    return note
+
 
 _TABLES = """
 CREATE TABLE manifest (
@@ -192,8 +209,27 @@ def _uri(path: Path) -> str:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the tables up to date; sqlite-utils keeps the list of what was applied in the database."""
-    migrations.apply(Database(connection, execute_plugins=False))
+    """Brings the tables up to date; sqlite-utils keeps the list of what was applied in the database.
+
+    It takes longer to import than all the rest of opening an index, and is needed only where something is to be done.
+    """
+    names = {migration.__name__ for migration in _MIGRATIONS}
+    if names <= _applied(connection):
+        return
+    from sqlite_utils import Database, Migrations
+
+    numbered = Migrations(_NAME)
+    for migration in _MIGRATIONS:
+        numbered(name=migration.__name__)(migration)
+    numbered.apply(Database(connection, execute_plugins=False))
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = ?"
+    if connection.execute(query, [_APPLIED]).fetchone() is None:
+        return set()
+    query = f"SELECT name FROM {_APPLIED} WHERE migration_set = ?"  # noqa: S608
+    return {row[0] for row in connection.execute(query, [_NAME])}
 
 
 @contextmanager
