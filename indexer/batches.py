@@ -41,7 +41,9 @@ _MOST_CHUNKS = 4096
 _MOST_ENTRIES = 2000
 """Documents and files in a batch, though they needn't be written."""
 _GROUP_DOCUMENTS = 64
-_GROUP_CHARACTERS = 1 << 18
+_GROUP_CHARACTERS = 1 << 15
+"""Documents that the index is asked about at once: rows of a file are many and short. They stay in one batch, so that
+what was asked about them holds."""
 _BLOCK_FILES = 500
 """Files that the index is asked about at once; a question has to wait for a commit that is under way."""
 IN_FLIGHT = WAITING + 1
@@ -241,7 +243,7 @@ class Gatherer:
                 self._batch.unchanged.append(document_id)
                 if extract.lines:
                     self._batch.lines[document_id] = extract.lines
-            yield from self._full()
+        yield from self._full()
 
     def _hash_in_flight(self, document_id: str) -> str | None:
         """Of a document that was given shortly before, and that the index may not have yet."""

@@ -175,6 +175,22 @@ def test_documents_from_memory_are_treated_alike(tmp_path: Path, encoder: Any) -
     assert (report.indexed, report.updated, report.chunks, report.reused) == (1, 1, 1, 1)
 
 
+@pytest.mark.usefixtures("small_batches")
+def test_rows_of_a_file_are_treated_alike(docs: Path, encoder: Any) -> None:
+    rows = [
+        f'{{"id": "{i}", "text": "the {"cat" if i % 2 else "dog"} of {i // 4 % 50}"}}' for i in range(400)
+    ]
+    write(docs / "a.jsonl", "\n".join(rows))
+    report = index(docs, encoder)
+    assert (report.indexed, report.chunks, report.reused) == (400, 100, 300)
+    assert len(encoder.texts) == len(set(encoder.texts))
+    write(docs / "a.jsonl", "\n".join([*rows[:-1], '{"id": "399", "text": "the price"}', *rows[:3]]))
+    report = index(docs, encoder)
+    assert (report.updated, report.chunks) == (1, 1)
+    assert report.unchanged >= 399
+    assert verify(docs.parent / "index").documents == report.unchanged + report.updated + report.indexed
+
+
 def test_what_is_damaged_is_not_used_again(docs: Path, encoder: Any) -> None:
     write(docs / "a.md", article("cat", "dog"))
     index(docs, encoder)
