@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from indexer.batches import Batch, Gatherer, Position
 from indexer.discover import Selection, discover
 from indexer.embed import Embedder, prepared
-from indexer.pipeline import Ahead, Background
+from indexer.pipeline import Ahead, Background, Handed
 from indexer.readers import ReadLimits
 from indexer.readers.process import ReadingProcess
 from indexer.report import IndexReport, Progress, Skipped, Tally
@@ -27,6 +27,10 @@ from retriever.types import Extract, Metadata
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
+
+_ROOM, _DOCUMENT = 1 << 20, 200
+"""Characters of documents from memory that are taken at once, each with so many more for what isn't its text: some
+batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +227,19 @@ class Indexer:
             if progress is not None:
                 progress(position.count)
 
+        handed = Handed(_usable(documents, tally), lambda document: _DOCUMENT + len(document[1].text), _ROOM)
+
+        def filled(batches: Iterator[Batch]) -> Iterator[Batch]:
+            for batch in batches:
+                handed.fill()
+                yield batch
+
         with Background() as background:
             gatherer = Gatherer(self._writer, background, self._files, lambda: self.encoder, tally)
-            # Not read ahead: what somebody else's iterator gives is taken in the thread that it was made in.
-            batches = gatherer.documents(_usable(documents, tally))
-            self._write(batches, background, tally, report)
+            ahead = Ahead(gatherer.documents(handed), handed.stop)
+            handed.when_empty = ahead.nudge
+            with ahead:
+                self._write(filled(ahead.take(handed.fill)), background, tally, report)
         self._writer.merge()
         return tally.report(time.monotonic() - begun)
 

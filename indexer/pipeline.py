@@ -12,10 +12,11 @@ Useful for: work that lets go of Python's lock (files, SQLite, an encoder). Not 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, ParamSpec, Self, TypeVar
+from typing import Generic, ParamSpec, Self, TypeVar, cast
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -43,7 +44,7 @@ class Ahead(Generic[T]):
         self._stop = stop
         self._changed = threading.Condition()
         self._ready: list[T] = []
-        self._is_over = self._is_stopped = False
+        self._is_over = self._is_stopped = self._is_nudged = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="spanseek-ahead")
 
@@ -60,12 +61,21 @@ class Ahead(Generic[T]):
         self._stop()
         self._thread.join()
 
+    def nudge(self) -> None:
+        """Has `take` call its `idle` now. May be called from any thread."""
+        with self._changed:
+            self._is_nudged = True
+            self._changed.notify_all()
+
     def take(self, idle: Callable[[], None] | None = None) -> Iterator[T]:
-        """Yields the items in order; `idle` is called ten times a second while there is none."""
+        """Yields the items in order; `idle` is called while there is none, ten times a second and when nudged."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._ready or self._is_over, _IDLE_SECONDS if idle else None)
+                self._changed.wait_for(
+                    lambda: self._ready or self._is_over or self._is_nudged, _IDLE_SECONDS if idle else None
+                )
                 taken, self._ready = self._ready[:1], self._ready[1:]
+                self._is_nudged = self._is_nudged and bool(taken)  # else it is heeded now
                 is_over = self._is_over
                 self._changed.notify_all()
             if taken:
@@ -93,6 +103,60 @@ class Ahead(Generic[T]):
             with self._changed:
                 self._is_over = True
                 self._changed.notify_all()
+
+
+class Handed(Generic[T]):
+    """Hands items from one thread, where they are taken from their source, to another, where this is iterated.
+
+    Somebody else's iterator may hold what only the thread that made it can use, such as a connection to a database.
+
+    Args:
+        items: The source.
+        weigh: How much room an item takes.
+        room: How much there is.
+    """
+
+    def __init__(self, items: Iterable[T], weigh: Callable[[T], int], room: int) -> None:
+        self._items = iter(items)
+        self._weigh = weigh
+        self._room = room
+        self._changed = threading.Condition()
+        self._waiting: deque[T] = deque()
+        self._is_over = self._is_stopped = False
+        self.when_empty: Callable[[], None] = lambda: None
+        """Called from the thread that iterates when nothing is left, for the other one to `fill` it."""
+
+    def fill(self) -> None:
+        """Takes items from the source while there is room; what it raises is raised here."""
+        while not self._is_over and self._room > 0:
+            item = next(self._items, self)
+            with self._changed:
+                if item is self:
+                    self._is_over = True
+                else:
+                    self._waiting.append(cast(T, item))
+                    self._room -= self._weigh(cast(T, item))
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Ends the iteration with a `StoppedError`."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            if not self._waiting and not self._is_over:
+                self.when_empty()
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._is_over or self._is_stopped)
+                if self._is_stopped:
+                    raise StoppedError
+                if not self._waiting:
+                    return
+                item = self._waiting.popleft()
+                self._room += self._weigh(item)
+            yield item
 
 
 class Background:

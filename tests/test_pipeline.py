@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
-from indexer.pipeline import WAITING, Ahead, Background, StoppedError
+from indexer.pipeline import WAITING, Ahead, Background, Handed, StoppedError
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +118,47 @@ def test_a_generator_that_waits_for_room_is_closed_when_nobody_takes() -> None:
     with Ahead(items()) as ahead:
         assert next(ahead.take()) == 0
     assert closed.is_set()
+
+
+def test_items_are_handed_to_another_thread_in_order_and_taken_here() -> None:
+    threads: set[int] = set()
+    most: list[int] = []
+    passed: list[int] = []
+
+    def source() -> Iterator[int]:
+        for number in range(1000):
+            threads.add(threading.get_ident())
+            most.append(number - len(passed))
+            yield number
+
+    def doubled(numbers: Handed[int]) -> Generator[int, None, None]:
+        for number in numbers:
+            passed.append(number)
+            yield 2 * number
+
+    handed = Handed(source(), lambda _: 3, 30)
+    ahead = Ahead(doubled(handed), handed.stop)
+    handed.when_empty = ahead.nudge
+    begun = time.monotonic()
+    with ahead:
+        assert list(ahead.take(handed.fill)) == [2 * number for number in range(1000)]
+    assert threads == {threading.get_ident()}
+    assert max(most) <= 11, "no more than there is room for"
+    assert time.monotonic() - begun < 5, "nobody waits for a clock to tick"
+
+
+def test_an_error_of_the_source_ends_both_sides() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise LookupError("no more")
+
+    def same(numbers: Handed[int]) -> Generator[int, None, None]:
+        yield from numbers
+
+    handed = Handed(source(), lambda _: 1, 1)
+    ahead = Ahead(same(handed), handed.stop)
+    with pytest.raises(LookupError, match="no more"), ahead:
+        list(ahead.take(handed.fill))
 
 
 def test_what_is_handed_over_is_done_in_order_and_to_the_end() -> None:
