@@ -172,7 +172,11 @@ class Background:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown()
+        try:
+            self._thread.shutdown()
+        except BaseException:  # interrupted once more: what is under way must not be used by two
+            self._thread.shutdown()
+            raise
 
     def ask(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Does this after what was given before, and returns what it gives. May be called from any thread."""
