@@ -187,7 +187,6 @@ class Indexer:
         tally = Tally()
         found = list(discover(roots, selection or Selection(), self._writer.paths.root))
         total = sum(item.size for item in found)
-
         furthest = Position()
 
         def report(position: Position) -> None:
@@ -295,6 +294,7 @@ class Indexer:
             for position in embedder.embed(batch):
                 report(position)
             background.hand_over(commit, batch)
+            report(batch.position)
         background.settle()
 
     def _settle_vanished(self, roots: list[Path], there: set[str], prune: bool, tally: Tally) -> None:

@@ -34,7 +34,7 @@ class Embedder:
         self._recent: deque[dict[int, Vector]] = deque(maxlen=IN_FLIGHT)
 
     def embed(self, batch: Batch) -> Iterator[Position]:
-        """Fills `batch.vectors`; yields how far the run is, now and then and when it is done."""
+        """Fills `batch.vectors`; yields how far the run was before, each time that some are embedded."""
         wanted = {}
         for key, passage in batch.wanted.items():
             vector = self._find_recent(key)
@@ -53,7 +53,6 @@ class Embedder:
         self._tally.reused += batch.chunks - len(new)
         self._recent.append(new)
         self._position = batch.position
-        yield self._position
 
     def _find_recent(self, key: int) -> Vector | None:
         """Of a passage that was embedded shortly before, so that the index may not have it yet."""
