@@ -311,7 +311,7 @@ class Indexer:
         if prune and vanished:
             tally.removed += self._writer.remove_files(vanished)
         elif vanished:
-            tally.vanished = sum(known.documents for known in self._writer.known_files(vanished).values())
+            tally.vanished = sum(known.documents for known in self._writer.seen_files(vanished).values())
 
 
 def _usable(documents: Iterable[InputDocument], tally: Tally) -> Iterator[tuple[str, Extract]]:

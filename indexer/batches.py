@@ -22,7 +22,7 @@ from indexer.prepare import CutDocument, content_hash, cut, storable
 from indexer.readers.process import ReadingProcess
 from indexer.report import Skipped, Tally
 from retriever.errors import UnreadableError
-from retriever.store.known import KnownFile, Vector
+from retriever.store.inputs import SeenFile, Vector
 from retriever.store.records import FileRecord
 from retriever.store.sources import is_same
 from retriever.store.writer import IndexWriter
@@ -161,7 +161,7 @@ class Gatherer:
         for block in _blocks(found):
             paths = self._writer.paths.stored_names(item.name for item in block)
             askable = [path for item, path in zip(block, paths, strict=True) if item.problem is None]
-            known = self._background.ask(self._writer.known_files, askable)
+            known = self._background.ask(self._writer.seen_files, askable)
             for item, path in zip(block, paths, strict=True):
                 if not self._is_as_it_was(item, known.get(path), checksum=checksum):
                     self.position = Position(done, size, item.name)
@@ -181,7 +181,7 @@ class Gatherer:
             self.position = Position(done)
         yield from self._rest()
 
-    def _is_as_it_was(self, item: Found, known: KnownFile | None, *, checksum: bool) -> bool:
+    def _is_as_it_was(self, item: Found, known: SeenFile | None, *, checksum: bool) -> bool:
         if item.problem is not None:
             self._tally.skipped.append(Skipped(item.name, item.problem))
             return True
@@ -191,7 +191,7 @@ class Gatherer:
         self._tally.unchanged += known.documents
         return True
 
-    def _file(self, item: Found, path: str, known: KnownFile | None) -> Generator[Batch, None, None]:
+    def _file(self, item: Found, path: str, known: SeenFile | None) -> Generator[Batch, None, None]:
         """Gathers a file's documents."""
         file = Path(item.name)
         try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from indexer.batches import BATCH_TOKENS, IN_FLIGHT, Batch, Position, Wanted
 from indexer.report import Tally
-from retriever.store.known import Vector
+from retriever.store.inputs import Vector
 from retriever.store.records import PreparedDocument
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from indexer.chunking import chunk_document
 from retriever.config import ChunkingConfig
 from retriever.context import context_line
 from retriever.storable import storable_text, storable_value
-from retriever.store.known import input_key
+from retriever.store.inputs import input_key
 from retriever.types import Chunk, Extract, Metadata, Passage
 
 

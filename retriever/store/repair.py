@@ -22,7 +22,7 @@ from retriever.store.checksums import (
     DocumentRow,
 )
 from retriever.store.failures import told
-from retriever.store.known import fill_inputs
+from retriever.store.inputs import fill_inputs
 from retriever.store.layout import IndexPaths, sync_folder
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import read_manifest, write_manifest

@@ -17,7 +17,7 @@ from retriever.store.checksums import (
     whole_chunks,
     whole_documents,
 )
-from retriever.store.known import input_key
+from retriever.store.inputs import input_key
 from retriever.store.lexical import LexicalWriter
 from retriever.store.records import FileRecord, PreparedDocument
 from retriever.types import Anchor, number_at

@@ -4,7 +4,7 @@
                 generation, revision
     files       what was seen on disk: size, mtime, hash, whether it was indexed and, if not, why
     documents   id, text and what is known of it; `file` is NULL for a document that was given from memory
-    chunks      passages: place in the document, headings, vector (float16), what it was made of (`known.py`)
+    chunks      passages: place in the document, headings, vector (float16), what it was made of (`inputs.py`)
     tombstones  chunks that were deleted since the current generation was built, and that it may still hold
 
 Ids of chunks are never used twice (AUTOINCREMENT), so that an id in a FAISS or tantivy file means one chunk
@@ -28,7 +28,7 @@ from retriever.store.checksums import (
     manifest_checksum,
 )
 from retriever.store.failures import of_sqlite
-from retriever.store.known import INPUT_COLUMN, INPUT_INDEX, fill_inputs
+from retriever.store.inputs import INPUT_COLUMN, INPUT_INDEX, fill_inputs
 from retriever.store.mirror import is_needed
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from retriever.store.checksums import (
 )
 from retriever.store.failures import sqlite_told, told
 from retriever.store.generations import drop_old_generations, needs_generation, write_generation
-from retriever.store.known import FreedVectors, KnownFile, Vector, file_paths, known_files, known_vectors
+from retriever.store.inputs import FreedVectors, SeenFile, Vector, file_paths, known_vectors, seen_files
 from retriever.store.layout import IndexPaths, make_folder, size_of
 from retriever.store.lexical import Held, LexicalWriter
 from retriever.store.lock import WriterLock
@@ -147,16 +147,16 @@ class IndexWriter:
 
     # What is there
 
-    def known_files(self, paths: Sequence[str]) -> dict[str, KnownFile]:
+    def seen_files(self, paths: Sequence[str]) -> dict[str, SeenFile]:
         """What is known of files, by their stored paths; those that aren't known are left out."""
-        return known_files(self._db, paths)
+        return seen_files(self._db, paths)
 
     def file_paths(self) -> Iterator[str]:
         """Stored paths of all files that are known."""
         return file_paths(self._db)
 
     def known_vectors(self, inputs: Sequence[int]) -> dict[int, Vector]:
-        """Vectors `(C,)` of passages that are stored, or were until lately, by the numbers of `known.input_key`."""
+        """Vectors `(C,)` of passages that are stored, or were until lately, by the numbers of `inputs.input_key`."""
         found = self._freed.find(inputs)
         missing = [key for key in inputs if key not in found]
         return found | known_vectors(self._db, missing, self._manifest.dimension)

@@ -30,7 +30,7 @@ Vector = NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFile:
+class SeenFile:
     """A file that was seen before, and how many documents of it there are."""
 
     record: FileRecord
@@ -67,7 +67,7 @@ def fill_inputs(db: sqlite3.Connection) -> None:
         db.executemany("UPDATE chunks SET input = ? WHERE id = ?", inputs)
 
 
-def known_files(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, KnownFile]:
+def seen_files(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, SeenFile]:
     """What is known of files, by their stored paths; those that aren't known are left out."""
     query = (
         "SELECT f.path, f.size, f.mtime_ns, f.sha256, f.seen_ns, f.skipped,"
@@ -75,7 +75,7 @@ def known_files(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, Known
         " FROM files f WHERE f.path IN (SELECT value FROM json_each(?))"
     )
     rows = db.execute(query, [json.dumps(paths)])
-    return {row[0]: KnownFile(FileRecord(*row[:-1]), row[-1]) for row in rows}
+    return {row[0]: SeenFile(FileRecord(*row[:-1]), row[-1]) for row in rows}
 
 
 def file_paths(db: sqlite3.Connection) -> Iterator[str]:
