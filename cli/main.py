@@ -13,8 +13,10 @@ import typer
 from cli.commands.evaluate import eval_app
 from cli.commands.index import index
 from cli.commands.manage import compact, remove, status, verify
+from cli.commands.mcp import mcp
 from cli.commands.search import search
 from cli.commands.train import train_app
+from cli.commands.watch import watch
 from retriever.errors import SpanseekError
 
 EXIT_ERROR = 2
@@ -52,6 +54,8 @@ app.command()(status)
 app.command()(remove)
 app.command()(verify)
 app.command()(compact)
+app.command()(watch)
+app.command()(mcp)
 app.add_typer(eval_app, name="eval")
 app.add_typer(train_app, name="train")
 

@@ -29,6 +29,13 @@ def console() -> Console:
     return Console(highlight=False, width=1_000_000, soft_wrap=True, color_system=None)
 
 
+def error_console() -> Console:
+    """For what is said on standard error while something goes on."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
 def has_colour(out: Console) -> bool:
     """Whether what is printed there can be coloured: a terminal that knows colours, and a user who wants them."""
     return out.is_terminal and out.color_system is not None and not out.no_color

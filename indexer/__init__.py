@@ -1,7 +1,7 @@
 """How do documents get into an index, and how does it follow them?
 
 `Indexer` opens an index for writing. `discover.py` finds files, `readers/` extracts their text with its place in the
-original, `chunking/` cuts it into passages, `prepare.py` puts the three together; `retriever` embeds and stores.
+original, `chunking/` cuts it into passages, `prepare.py` puts the three together; `retriever` embeds and stores. `watch/` keeps an index up to date with folders.
 
 Useful for making an index and keeping it up to date.
 Not for searching one: that is `retriever`.

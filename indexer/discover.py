@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -72,23 +72,64 @@ def discover(paths: Iterable[Path], selection: Selection, ignore: Path) -> Itera
     """
     seen: set[str] = set()
     for path in paths:
-        name = os.path.normpath(path.absolute())
-        walked = (
-            _walk(name, selection, os.path.normpath(ignore.absolute())) if path.is_dir() else [_check(name)]
-        )
+        name = _normal(path)
+        walked = _walk(name, name, selection, _normal(ignore)) if path.is_dir() else [_check(name)]
         for found in walked:
             if found.name not in seen:
                 seen.add(found.name)
                 yield found
 
 
-def _walk(root: str, selection: Selection, ignore: str) -> Iterator[Found]:
-    waiting = [root]
+def discover_below(
+    folder: Path, start: Path, selection: Selection, ignore: Path, entered: Callable[[Path], None]
+) -> Iterator[Found]:
+    """Of the files that `folder` means, those below `start`.
+
+    Args:
+        folder: What globs are relative to.
+        start: The same, or a folder below it that `is_reached`.
+        selection: Which files count.
+        ignore: The index folder.
+        entered: Called with each folder that is looked into, before its files come.
+    """
+    return _walk(
+        _normal(folder), _normal(start), selection, _normal(ignore), lambda name: entered(Path(name))
+    )
+
+
+def is_reached(folder: Path, path: Path, selection: Selection, ignore: Path) -> bool:
+    """Whether a walk of `folder` would come to `path`, which needn't be there, and doesn't leave it out.
+
+    Args:
+        folder: A folder.
+        path: Below it.
+        selection: Which files count.
+        ignore: The index folder.
+    """
+    names = path.relative_to(folder).parts
+    for depth in range(1, len(names)):
+        on_the_way = folder.joinpath(*names[:depth])
+        if _leaves_out(on_the_way, folder, selection, ignore) or on_the_way.is_symlink():
+            return False
+    if path.is_dir():
+        return not _leaves_out(path, folder, selection, ignore) and not path.is_symlink()
+    relative = path.relative_to(folder).as_posix()
+    if _hidden(path.name, selection) or selection.leaves_out(relative):
+        return False
+    return selection.takes(relative) or not os.path.lexists(path)  # what is gone may have been a folder
+
+
+def _walk(
+    root: str, start: str, selection: Selection, ignore: str, entered: Callable[[str], None] | None = None
+) -> Iterator[Found]:
+    waiting = [start]
     below = len(root.rstrip("/")) + 1
     while waiting:
         folder = waiting.pop()
         try:
             with os.scandir(folder) as entries:
+                if entered is not None:
+                    entered(folder)
                 inside = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             yield Found(folder, f"folder can't be read: {error.strerror}")
@@ -96,12 +137,11 @@ def _walk(root: str, selection: Selection, ignore: str) -> Iterator[Found]:
         folders: list[str] = []
         links: list[Found] = []
         for entry in inside:
-            if _hidden(entry.name, selection):
-                continue
+            relative = entry.path[below:]
             if not _is_folder(entry):
-                if selection.takes(entry.path[below:]):
+                if not _hidden(entry.name, selection) and selection.takes(relative):
                     yield _check(entry.path, entry)
-            elif entry.path == ignore or _is_index(entry.path) or selection.leaves_out(entry.path[below:]):
+            elif _is_left_out(entry.path, relative, selection, ignore):
                 continue
             elif entry.is_symlink():
                 links.append(Found(entry.path, "link to a folder: name the folder itself to index it"))
@@ -109,6 +149,22 @@ def _walk(root: str, selection: Selection, ignore: str) -> Iterator[Found]:
                 folders.append(entry.path)
         yield from links
         waiting += reversed(folders)
+
+
+def _leaves_out(path: Path, folder: Path, selection: Selection, ignore: Path) -> bool:
+    return _is_left_out(str(path.absolute()), path.relative_to(folder).as_posix(), selection, _normal(ignore))
+
+
+def _is_left_out(name: str, relative: str, selection: Selection, ignore: str) -> bool:
+    """Whether a folder isn't looked into, and nothing is said of it."""
+    if _hidden(name.rpartition("/")[2], selection) or name == ignore or _is_index(name):
+        return True
+    return selection.leaves_out(relative)
+
+
+def _normal(path: Path) -> str:
+    """The path, absolute and without `..`."""
+    return os.path.normpath(path.absolute())
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

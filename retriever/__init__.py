@@ -2,7 +2,8 @@
 
 `Retriever` opens an index and finds answers and passages; `types.py` says what it returns. Below it: `search.py`
 finds and fuses candidates, `rerank.py` reads them for answers, `encoder/` is the span encoder and the span scorer,
-`store/` the index folder, `evaluation/` measures how good it all is, `training/` trains it.
+`store/` the index folder, `evaluation/` measures how good it all is, `training/` trains it, `assistant/` answers AI
+assistants.
 
 Useful for searching an index that is there, from any number of threads and processes.
 Not for making or changing one: that is `indexer`.

@@ -80,9 +80,8 @@ def write_tiny_reader(folder: Path, encoder: Path, *, seed: int = 0) -> Path:
     import torch
 
     from retriever.encoder.backbone import find_encoder
-    from retriever.encoder.encoder import load_span_encoder
+    from retriever.encoder.loading import load_span_encoder, save_reader
     from retriever.encoder.model import SpanReader
-    from retriever.encoder.reader_files import save_reader
     from retriever.encoder.reading import ReadingConfig
 
     folder.mkdir(parents=True, exist_ok=True)

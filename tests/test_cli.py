@@ -303,11 +303,13 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom cli.main import main\nsys.argv = ['spanseek', *sys.argv[1:]]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'faiss', 'numpy', 'tantivy', 'sqlite_utils', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'faiss', 'numpy', 'tantivy', 'sqlite_utils', 'matplotlib', 'mcp',"
+        " 'watchfiles', 'anyio', 'uvicorn'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     evaluations = [["eval", name, "--help"] for name in ("retrieval", "reader", "answers")]
-    for arguments in (["--help"], ["search", "--help"], ["index", "--help"], *evaluations):
+    commands = [[name, "--help"] for name in ("search", "index", "watch", "mcp")]
+    for arguments in (["--help"], *commands, *evaluations):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
         )

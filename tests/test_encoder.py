@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from retriever.encoder import Passage, TextEncoder, find_encoder
-from retriever.encoder.encoder import load_span_encoder, save_span_layer
+from retriever.encoder.loading import load_span_encoder, save_span_layer
 from retriever.encoder.model import LabelHead, ScoreHead, SpanHead, pool_tokens
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.errors import EncoderError

@@ -16,9 +16,11 @@ from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, Roberta
 
 from retriever.encoder import SpanScorer, TextEncoder
 from retriever.encoder.attention import LocalSelfAttention
-from retriever.encoder.backbone import load_backbone
-from retriever.encoder.model import SpanEncoder, SpanEncoderConfig, pool_packed
-from retriever.encoder.packing import attend, first_position, packs, places, rows
+from retriever.encoder.loading import load_backbone
+from retriever.encoder.model import SpanEncoder, pool_packed
+from retriever.encoder.packing import attend, places, rows
+from retriever.encoder.packs import first_position, packs
+from retriever.encoder.settings import SpanEncoderConfig
 from retriever.types import Passage
 
 SIZES: dict[str, Any] = {
@@ -119,37 +121,23 @@ def test_a_backbone_with_relative_positions_is_read_padded(tmp_path: Path) -> No
     assert model(torch.arange(9)[None] + 2, mask).shape == (1, 9, 32)
 
 
-def test_the_scorer_gives_each_passage_the_same_scores_in_any_company(tiny_scorer: SpanScorer) -> None:
-    passages = [
-        Passage("the cat sat on the red mat.", "cat"),
-        Passage("snow fell on monday " * 12),
-        Passage(""),
-    ]
-    together = tiny_scorer.score(["who sat on the mat"] * 3, passages)
-    for passage, scores in zip(passages, together, strict=True):
-        alone = tiny_scorer.score(["who sat on the mat"], [passage])[0]
-        assert np.allclose(scores.start, alone.start, atol=1e-4)
-        assert np.allclose(scores.end, alone.end, atol=1e-4)
-        assert abs(scores.no_answer - alone.no_answer) < 1e-4
-
-
-def test_packed_and_padded_scores_agree(tiny_scorer: SpanScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_and_padded_scores_agree(tiny_reader_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = SpanScorer.load(str(tiny_reader_folder), precision="float32", device="cpu", runtime="torch")
     passages = [Passage("the cat sat on the red mat.", "cat"), Passage("snow fell on monday " * 12)]
-    assert tiny_scorer._model.encoder.reads_packed
-    packed = tiny_scorer.score(["who sat on the mat"] * 2, passages)
+    packed = scorer.score(["who sat on the mat"] * 2, passages)
     monkeypatch.setattr(SpanEncoder, "reads_packed", False)
-    for one, other in zip(packed, tiny_scorer.score(["who sat on the mat"] * 2, passages), strict=True):
+    for one, other in zip(packed, scorer.score(["who sat on the mat"] * 2, passages), strict=True):
         assert np.allclose(one.start, other.start, atol=1e-4)
         assert np.allclose(one.end, other.end, atol=1e-4)
         assert abs(one.no_answer - other.no_answer) < 1e-4
 
 
-def test_packed_and_padded_vectors_agree(tiny_encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_and_padded_vectors_agree(tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder.load(str(tiny_encoder_folder), precision="float32", device="cpu", runtime="torch")
     passages = [Passage("the cat sat"), Passage("snow fell on monday " * 40, "winter"), Passage("")]
-    assert tiny_encoder._model.reads_packed
-    packed = tiny_encoder.encode_passages(passages)
+    packed = encoder.encode_passages(passages)
     monkeypatch.setattr(SpanEncoder, "reads_packed", False)
-    assert np.abs(packed - tiny_encoder.encode_passages(passages)).max() < TOLERANCE
+    assert np.abs(packed - encoder.encode_passages(passages)).max() < TOLERANCE
 
 
 @given(st.lists(st.integers(1, 40)), st.integers(1, 60))

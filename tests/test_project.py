@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -116,3 +117,12 @@ def test_the_make_targets_that_the_readme_names_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"`?make (\w+)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert f"\n{target}:" in makefile, f"README names 'make {target}'"
+
+
+def test_the_readmes_json_is_json_and_starts_our_command() -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    for block in blocks:
+        configured = json.loads(block)
+        for server in (configured.get("mcpServers") or configured["servers"]).values():
+            assert server["args"][0] in get_command(app).commands  # type: ignore[attr-defined]
+    assert len(blocks) >= 2

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from retriever.encoder import Passage, SpanScorer
-from retriever.encoder.reader_files import load_reader
+from retriever.encoder.loading import load_reader_model
 from retriever.encoder.reading import PairLayout
 from retriever.encoder.span_scorer import SpanReading
 from retriever.encoder.spans import SpanScores, best_spans
+from retriever.encoder.tokenizer import Tokenizer
 from retriever.errors import EncoderError
 
 ROWS = [
@@ -53,20 +54,12 @@ def test_batched_equals_one_by_one(tiny_scorer: SpanScorer) -> None:
     assert difference(together, alone) < 1e-5, f"largest difference {difference(together, alone)}"
 
 
-def test_the_size_of_batches_does_not_matter(
-    tiny_scorer: SpanScorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    large = tiny_scorer.score(*passages(ROWS))
-    monkeypatch.setattr("retriever.encoder.span_scorer._BATCH_TOKENS", {"cpu": 100})
-    small = tiny_scorer.score(*passages(ROWS))
-    assert difference(large, small) < 1e-5, f"largest difference {difference(large, small)}"
-
-
 def test_a_long_passage_is_the_windows_it_is_read_in(
     tiny_scorer: SpanScorer, tiny_reader_folder: Path
 ) -> None:
     """Against each window by itself, with no padding, put together token by token."""
-    model, tokenizer, reading, _, _ = load_reader(str(tiny_reader_folder), precision="float32", device="cpu")
+    model, files, reading = load_reader_model(str(tiny_reader_folder))
+    tokenizer = Tokenizer.from_folder(files.folder)
     question, text, context = ROWS[4]
     ids, offsets = tokenizer.encode([text])[0]
     asked, over = tokenizer.ids([question, context])
@@ -93,7 +86,7 @@ def test_a_long_passage_is_the_windows_it_is_read_in(
 
 def test_only_the_passage_and_no_answer_can_be_chosen(tiny_reader_folder: Path) -> None:
     """Two rows, the second with three tokens of padding: neither question nor the special tokens, nor padding."""
-    model = load_reader(str(tiny_reader_folder), precision="float32", device="cpu")[0]
+    model = load_reader_model(str(tiny_reader_folder))[0]
     ids = torch.tensor([[2, 10, 3, 20, 21, 22, 3], [2, 3, 20, 3, 0, 0, 0]])
     segments = torch.tensor([[0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0, 0]])
     with torch.inference_mode():

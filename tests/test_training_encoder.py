@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from indexer import Indexer, InputDocument
 from retriever import Retriever
 from retriever.encoder import Passage, TextEncoder, find_encoder
-from retriever.encoder.encoder import load_span_encoder
-from retriever.encoder.model import SpanEncoderConfig
+from retriever.encoder.loading import load_span_encoder
+from retriever.encoder.settings import SpanEncoderConfig
 from retriever.errors import SpanseekError
 from retriever.evaluation import GradedQuestion
 from retriever.training.contrastive import ContrastiveTask, drift, info_nce

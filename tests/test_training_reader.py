@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from retriever.encoder import SpanScorer
 from retriever.encoder.backbone import find_encoder
-from retriever.encoder.encoder import load_span_encoder
-from retriever.encoder.model import SpanEncoderConfig, SpanReader
-from retriever.encoder.reader_files import READER_WEIGHTS, load_reader
+from retriever.encoder.loading import load_reader_model, load_span_encoder
+from retriever.encoder.model import SpanReader
+from retriever.encoder.reader_files import READER_WEIGHTS
 from retriever.encoder.reading import Window
+from retriever.encoder.settings import SpanEncoderConfig
+from retriever.encoder.tokenizer import Tokenizer
 from retriever.evaluation import GradedQuestion
 from retriever.training.batches import Item, Mixture
 from retriever.training.examples import Example, ExampleSet, tokenize
@@ -61,7 +63,7 @@ def item(length: int, begin: int, start: int, end: int) -> Item:
 
 @pytest.fixture
 def model(tiny_reader_folder: Path) -> SpanReader:
-    return load_reader(str(tiny_reader_folder), precision="float32", device="cpu")[0]
+    return load_reader_model(str(tiny_reader_folder))[0]
 
 
 ITEMS = [item(20, 5, 7, 9), item(33, 8, 0, 0), item(12, 4, 10, 10), item(20, 6, 0, 0)]
@@ -217,7 +219,7 @@ def test_a_tiny_model_learns_its_questions(tiny_encoder_folder: Path, tmp_path: 
     assert losses[-1] < losses[0] / 4, losses
     assert lines[0] == "32 questions on 32 passages"
     scorer = SpanScorer.load(str(tmp_path), precision="float32", device="cpu")
-    tokenizer = load_reader(str(tmp_path), precision="float32", device="cpu")[1]
+    tokenizer = Tokenizer.from_folder(load_reader_model(str(tmp_path))[1].folder)
     held = [example.held_back for example in tokenize(QUESTIONS, tokenizer, held_back=0.1).examples]
     assert 0 < sum(held) < 8
     learned = [question for question, is_held in zip(QUESTIONS, held, strict=True) if not is_held]
@@ -268,7 +270,7 @@ def test_training_mines_negatives_over_all_passages_once(tiny_encoder_folder: Pa
         assert lines[0] == "40 questions on 41 passages"
     assert given == [[*(question.context for question in QUESTIONS), "snow on the mountain in winter"]]
     assert measures.keys() == {"score", "exact", "refused"}
-    model = load_reader(str(tmp_path), precision="float32", device="cpu")[0]
+    model = load_reader_model(str(tmp_path))[0]
     assert model.encoder.config == span
 
 
@@ -294,7 +296,7 @@ def test_training_goes_on_from_a_trained_scorer(tiny_reader_folder: Path, tmp_pa
             device="cpu",
             report=lambda line: None,
         )
-        model, _, reading, _, _ = load_reader(str(tmp_path / str(rate)), precision="float32", device="cpu")
+        model, _, reading = load_reader_model(str(tmp_path / str(rate)))
         assert (reading.max_length, reading.stride) == (48, 10), "windows are those that it was trained with"
         assert model.head.linear.weight.isfinite().all()
         scorer = SpanScorer.load(str(tmp_path / str(rate)), precision="float32", device="cpu")

@@ -125,7 +125,7 @@ def reader(
     Example: [bold]spanseek train reader --data mine.jsonl --index .spanseek --out reader/[/bold]
     """
     from retriever.encoder.backbone import find_encoder
-    from retriever.encoder.model import SpanEncoderConfig
+    from retriever.encoder.settings import SpanEncoderConfig
     from retriever.evaluation import load_questions
     from retriever.training.loop import TrainingConfig
     from retriever.training.reader import train_reader

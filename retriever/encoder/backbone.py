@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from retriever.encoder.model import SpanEncoderConfig
-from retriever.encoder.packing import PACKED_ATTENTION, first_position, register_packed_attention
+from retriever.encoder.settings import SpanEncoderConfig
 from retriever.encoder.shipped import sha256, shipped_folder
 from retriever.errors import EncoderError, IndexFormatError
 
@@ -24,8 +21,9 @@ DEFAULT_ENCODER = "default"
 
 # SpanBERT, among others, was published in this form only. It is read by torch's restricted unpickler
 # (`weights_only`), which makes tensors and runs no code.
-_TORCH_WEIGHTS = "pytorch_model.bin"
+TORCH_WEIGHTS = "pytorch_model.bin"
 
+WEIGHTS = "model.safetensors"
 SPAN_CONFIG = "span_encoder.json"
 SPAN_WEIGHTS = "span_encoder.safetensors"
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*"]
@@ -68,14 +66,14 @@ def find_encoder(name: str, *, fetch: bool = True) -> EncoderFiles:
         name = str(folder)
     else:
         folder = _hub_folder(name, fetch=fetch)
-    settings = _read_json(folder / "config.json")
+    settings = read_json(folder / "config.json")
     if not settings:
         raise EncoderError(f"no config.json in {folder}: an encoder is a folder in the Hugging Face layout")
-    weights = _weights_file(folder)
+    weights = weights_file(folder)
     digest = hashlib.sha256()
     for path in (weights, *_deciding_files(folder)):
         digest.update(path.name.encode() + b"\0" + sha256(path).encode() + b"\0")
-    prompts = _read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
     return EncoderFiles(
         name=name,
         folder=folder,
@@ -87,70 +85,9 @@ def find_encoder(name: str, *, fetch: bool = True) -> EncoderFiles:
     )
 
 
-def load_backbone(folder: Path, *, written_out: bool = False) -> nn.Module:
-    """The transformer of a folder, in float32, in evaluation mode.
-
-    Args:
-        folder: In the Hugging Face layout.
-        written_out: Attention as products and a softmax in so many steps, where torch has a kernel for all of it.
-            Slower forwards; but backwards the kernel is so slow on a CPU that training takes 1.3 times as long.
-
-    Raises:
-        EncoderError: The files don't load as an encoder.
-    """
-    from transformers import AutoModel, BertConfig
-    from transformers.utils import logging
-
-    # A progress bar and a table of unused weights say nothing to somebody who searches.
-    quiet: Any = logging
-    quiet.disable_progress_bar()
-    quiet.set_verbosity_error()
-    settings = _read_json(folder / "config.json")
-    if _names_a_kernel(settings):
-        raise EncoderError(
-            f"the encoder in {folder} asks for code from the hub in its config.json; it isn't loaded"
-        )
-    options: dict[str, Any] = {
-        "trust_remote_code": False,
-        "weights_only": True,
-        "local_files_only": True,
-        "use_safetensors": _weights_file(folder).name != _TORCH_WEIGHTS,
-        "dtype": "float32",
-        "attn_implementation": "eager" if written_out else None,  # None: the best that the model has
-    }
-    if "model_type" not in settings:
-        # Published before the field existed (SpanBERT is): a BERT.
-        options["config"] = BertConfig.from_pretrained(str(folder))
-    try:
-        backbone: nn.Module = AutoModel.from_pretrained(str(folder), **options)
-    except Exception as error:  # transformers, torch and safetensors raise anything on strange files
-        if type(error).__name__ == "UnpicklingError":
-            raise EncoderError(
-                f"the encoder in {folder} isn't loaded: its {_TORCH_WEIGHTS} is damaged, or holds code beside its weights"
-            ) from error
-        raise EncoderError(f"the encoder in {folder} doesn't load: {first_line(error)}") from error
-    if not written_out and first_position(backbone.config) is not None:
-        register_packed_attention()
-        attending: Any = backbone
-        attending.set_attn_implementation(PACKED_ATTENTION)
-    return backbone.eval()
-
-
 def first_line(error: Exception) -> str:
     """What an error of somebody else's code says, in one line."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _names_a_kernel(settings: object) -> bool:
-    """Whether a `config.json` names attention code that transformers would fetch and run, as in `owner/kernel`."""
-    if isinstance(settings, list):
-        return any(map(_names_a_kernel, settings))
-    if not isinstance(settings, dict):
-        return False
-    return any(
-        ("attn_implementation" in key and "/" in str(value)) or _names_a_kernel(value)
-        for key, value in settings.items()
-    )
 
 
 def _hub_folder(name: str, *, fetch: bool) -> Path:
@@ -160,7 +97,7 @@ def _hub_folder(name: str, *, fetch: bool) -> Path:
     try:
         folder = Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not fetch))
         if not any(folder.glob("*.safetensors")) and fetch:
-            folder = Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, _TORCH_WEIGHTS]))
+            folder = Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, TORCH_WEIGHTS]))
         return folder
     except HFValidationError as error:
         raise EncoderError(
@@ -178,11 +115,16 @@ def _hub_folder(name: str, *, fetch: bool) -> Path:
         ) from error
 
 
-def _weights_file(folder: Path) -> Path:
-    for name in ("model.safetensors", "model.safetensors.index.json", _TORCH_WEIGHTS):
+def weights_file(folder: Path) -> Path:
+    """The file that names all weights.
+
+    Raises:
+        EncoderError: There is none.
+    """
+    for name in (WEIGHTS, "model.safetensors.index.json", TORCH_WEIGHTS):
         if (folder / name).is_file():
             return folder / name
-    raise EncoderError(f"no weights in {folder}: expected model.safetensors or {_TORCH_WEIGHTS}")
+    raise EncoderError(f"no weights in {folder}: expected model.safetensors or {TORCH_WEIGHTS}")
 
 
 def _deciding_files(folder: Path) -> list[Path]:
@@ -208,7 +150,7 @@ def _span_config(folder: Path, settings: dict[str, Any]) -> SpanEncoderConfig:
             return SpanEncoderConfig.from_json((folder / SPAN_CONFIG).read_text(encoding="utf-8"))
         except (ValueError, TypeError, IndexFormatError) as error:
             raise EncoderError(f"{folder / SPAN_CONFIG} is damaged: {first_line(error)}") from error
-    pooling = _read_json(folder / "1_Pooling" / "config.json")
+    pooling = read_json(folder / "1_Pooling" / "config.json")
     heads = settings.get("num_attention_heads", settings.get("n_heads", 1))
     return SpanEncoderConfig(
         local_heads=int(heads), pooling="cls" if pooling.get("pooling_mode_cls_token") else "mean"
@@ -218,8 +160,8 @@ def _span_config(folder: Path, settings: dict[str, Any]) -> SpanEncoderConfig:
 def _max_length(folder: Path, settings: dict[str, Any]) -> int:
     """The shorter of what the positions allow and what the model says it was trained on."""
     limits = [
-        _read_json(folder / "sentence_bert_config.json").get("max_seq_length"),
-        _read_json(folder / "tokenizer_config.json").get("model_max_length"),
+        read_json(folder / "sentence_bert_config.json").get("max_seq_length"),
+        read_json(folder / "tokenizer_config.json").get("model_max_length"),
     ]
     positions = settings.get("max_position_embeddings")
     if isinstance(positions, int):
@@ -233,7 +175,12 @@ def _shifts_positions(settings: dict[str, Any]) -> bool:
     return str(settings.get("model_type")) in {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; nothing, where there is none.
+
+    Raises:
+        EncoderError: It isn't JSON.
+    """
     if not path.is_file():
         return {}
     try:

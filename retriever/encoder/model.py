@@ -14,36 +14,15 @@ brings is measured against the backbone alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from retriever.config import Saved
 from retriever.encoder import packing
 from retriever.encoder.attention import LocalSelfAttention
-
-Pooling = Literal["mean", "cls"]
-
-
-@dataclass(frozen=True, slots=True)
-class SpanEncoderConfig(Saved):
-    """What the span encoder adds to its backbone.
-
-    Attributes:
-        window: Tokens that local attention sees on either side.
-        local_heads: Heads of local attention; must divide the backbone's hidden size.
-        pooling: How a text's vector comes from its token vectors: their mean, or the first token's.
-        local: False leaves local attention out, `Z = H + E W_o`: for measuring what it brings.
-        concatenation: False leaves the token representations out, `Z = H + L W_o`, likewise.
-    """
-
-    window: int = 8
-    local_heads: int = 12
-    pooling: Pooling = "mean"
-    local: bool = True
-    concatenation: bool = True
+from retriever.encoder.packs import first_position
+from retriever.encoder.settings import Pooling, SpanEncoderConfig
 
 
 class SpanEncoder(nn.Module):
@@ -60,7 +39,7 @@ class SpanEncoder(nn.Module):
         size = int(settings.hidden_size)
         self.config = config
         self.hidden_size = size
-        self.first_position = packing.first_position(settings)
+        self.first_position = first_position(settings)
         self.backbone = backbone
         self.local = LocalSelfAttention(size, config.local_heads, config.window)
         parts = int(config.local) + int(config.concatenation)

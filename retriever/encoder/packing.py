@@ -11,37 +11,16 @@ compute attention.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-T = TypeVar("T")
-
 PACKED_ATTENTION = "spanseek_packed"
 """Under this name transformers' models find `attend`."""
-PACK_TOKENS = 1024
-"""Tokens of one pass on a CPU: what a layer works on should stay in its caches. Measured there, 1,024 tokens are 10 to
-20 % faster than 8,192."""
 ROUND = 64
 """Packs are filled up to a multiple of this, so that they are of few sizes."""
-_FROM_ZERO = frozenset({"bert", "electra"})
-_AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert"})
-
-
-def first_position(settings: Any) -> int | None:
-    """The position of a text's first token; `None` where a backbone of this kind can't read packed rows.
-
-    Args:
-        settings: A backbone's configuration. Its positions must be absolute, as BERT's are and MPNet's are not.
-    """
-    kind = str(getattr(settings, "model_type", ""))
-    if getattr(settings, "position_embedding_type", "absolute") not in {"absolute", None}:
-        return None
-    if kind in _FROM_ZERO:
-        return 0
-    return int(settings.pad_token_id) + 1 if kind in _AFTER_PADDING else None
 
 
 def register_packed_attention() -> None:
@@ -104,17 +83,3 @@ def places(lengths: Sequence[int], first: int = 0) -> Tensor:
 def rows(lengths: Sequence[int]) -> Tensor:
     """The row of each token, `(N,)`."""
     return torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
-
-
-def packs(items: Sequence[T], lengths: Sequence[int], most_tokens: int = PACK_TOKENS) -> Iterator[list[T]]:
-    """Items, in their order, in batches of at most `most_tokens`; one that is longer goes alone."""
-    batch: list[T] = []
-    total = 0
-    for item, length in zip(items, lengths, strict=True):
-        if batch and total + length > most_tokens:
-            yield batch
-            batch, total = [], 0
-        batch.append(item)
-        total += length
-    if batch:
-        yield batch

@@ -7,28 +7,28 @@ It holds every weight but the embeddings, which stay those of the encoder it was
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.numpy import load_file
 
 from retriever.config import Saved
 from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles, find_encoder
-from retriever.encoder.encoder import computes_bfloat16, load_span_encoder
-from retriever.encoder.model import SpanEncoderConfig, SpanReader
 from retriever.encoder.reading import ReadingConfig
+from retriever.encoder.settings import SpanEncoderConfig
 from retriever.encoder.shipped import shipped_folder
-from retriever.encoder.tokenizer import Tokenizer
 from retriever.errors import EncoderError, IndexFormatError
 
 READER_SETTINGS = "reader.json"
 READER_WEIGHTS = "reader.safetensors"
-_GROUP = 64
-_SCALE = ".scale"
+Weights = NDArray[Any]
+
+GROUP = 64
+SCALE = ".scale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,67 +50,36 @@ class ReaderSettings(Saved):
     reading: dict[str, object] = field(default_factory=dict)
 
 
-def save_reader(model: SpanReader, files: EncoderFiles, reading: ReadingConfig, folder: Path) -> None:
-    """Writes what `load_reader` reads.
+@dataclass(frozen=True, slots=True)
+class StoredReader:
+    """A trained span scorer as it was read.
 
-    Args:
-        model: Trained with frozen embeddings.
-        files: The encoder that it began as.
+    Attributes:
+        name: As it was asked for.
+        folder: Where it lies.
+        files: The encoder whose embeddings it has.
+        segments: As in `ReaderSettings`.
+        span: The span layer.
         reading: Sizes of windows.
-        folder: Where to.
+        weights: In float32, by the model's own names.
+        fingerprint: SHA-256 over all that decides what scores come out.
     """
-    weights: dict[str, Tensor] = {}
-    for name, p in model.named_parameters():
-        if not p.requires_grad:
-            continue
-        value = p.detach().to("cpu", torch.float32).contiguous()
-        if value.dim() == 2 and value.shape[1] % _GROUP == 0:
-            weights[name], weights[name + _SCALE] = quantise(value)
-        else:
-            weights[name] = value
-    save_file(weights, folder / READER_WEIGHTS)
-    settings = ReaderSettings(
-        encoder=files.name,
-        fingerprint=files.fingerprint,
-        segments=model.segments,
-        span=json.loads(model.encoder.config.to_json()),
-        reading=json.loads(reading.to_json()),
-    )
-    (folder / READER_SETTINGS).write_text(settings.to_json() + "\n", encoding="utf-8")
+
+    name: str
+    folder: Path
+    files: EncoderFiles
+    segments: bool
+    span: SpanEncoderConfig
+    reading: ReadingConfig
+    weights: dict[str, Weights]
+    fingerprint: str
 
 
-def quantise(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """`(N, K)` float32 -> int8 `(N, K)` and float32 scales `(N, K / 64)`, symmetric about zero."""
-    groups = matrix.view(len(matrix), -1, _GROUP)  # (N, K / 64, 64)
-    scale = groups.abs().amax(dim=2).clamp(min=torch.finfo(torch.float32).tiny) / 127
-    return (groups / scale[..., None]).round().to(torch.int8).flatten(1), scale
-
-
-def dequantise(matrix: Tensor, scale: Tensor) -> Tensor:
-    """What `quantise` was given, to half a step of its scale."""
-    rows, columns = matrix.shape
-    return (matrix.float().view(rows, -1, _GROUP) * scale[..., None]).view(rows, columns)
-
-
-def load_reader(
-    name: str, *, precision: str, device: str | None
-) -> tuple[SpanReader, Tokenizer, ReadingConfig, str, Path]:
-    """Model (in evaluation mode, on its device), tokenizer, sizes of windows, fingerprint and folder."""
-    model, files, reading, digest, folder = load_reader_model(name)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    bfloat16 = precision == "bfloat16" or (precision == "auto" and computes_bfloat16(where))
-    model.to(device=where, dtype=torch.bfloat16 if bfloat16 else torch.float32)
-    return model, Tokenizer.from_folder(files.folder), reading, digest, folder
-
-
-def load_reader_model(
-    name: str, *, written_out: bool = False
-) -> tuple[SpanReader, EncoderFiles, ReadingConfig, str, Path]:
-    """Model (float32, in evaluation mode), its encoder, sizes of windows, fingerprint and folder.
+def read_reader(name: str) -> StoredReader:
+    """Reads a trained span scorer.
 
     Args:
         name: `default`, or a folder.
-        written_out: As in `load_backbone`.
 
     Raises:
         EncoderError: There is none, it is damaged, or the encoder that it goes with is another.
@@ -125,30 +94,28 @@ def load_reader_model(
     if files.fingerprint != settings.fingerprint:
         raise EncoderError(f"the span scorer at {name!r} was trained on another version of {files.name!r}")
     span, reading = _sizes(settings, name)
-    model = SpanReader(load_span_encoder(files, span, written_out=written_out), segments=settings.segments)
     try:
         weights = {
-            key: dequantise(value, saved[key + _SCALE]) if key + _SCALE in saved else value
+            key: dequantise(value, saved[key + SCALE]) if key + SCALE in saved else value
             for key, value in saved.items()
-            if not key.endswith(_SCALE)
+            if not key.endswith(SCALE)
         }
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
+    except ValueError as error:
         raise EncoderError(
             f"the span scorer at {name!r} doesn't load: {str(error).splitlines()[0]}"
         ) from error
-    lost = [
-        key
-        for key in missing
-        if not key.startswith(("encoder.backbone.embeddings.", "encoder.backbone.pooler."))
-    ]
-    if lost or unexpected:
-        raise EncoderError(f"the span scorer at {name!r} doesn't fit: {(lost + unexpected)[0]}")
     digest = hashlib.sha256(text.encode() + (folder / READER_WEIGHTS).read_bytes()).hexdigest()
-    return model.eval(), files, reading, digest, folder
+    return StoredReader(name, folder, files, settings.segments, span, reading, weights, digest)
 
 
-def _read(folder: Path, name: str) -> tuple[str, ReaderSettings, dict[str, Tensor]]:
+def dequantise(matrix: Weights, scale: Weights) -> Weights:
+    """What was quantised to int8 `(N, K)` with scales `(N, K / 64)`, to half a step of its scale: float32 `(N, K)`."""
+    rows, columns = matrix.shape
+    groups = matrix.reshape(rows, -1, GROUP).astype(np.float32) * scale[..., None]
+    return groups.reshape(rows, columns)
+
+
+def _read(folder: Path, name: str) -> tuple[str, ReaderSettings, dict[str, Weights]]:
     """The settings as they are written and as they are meant, and the tensors."""
     try:
         text = (folder / READER_SETTINGS).read_text(encoding="utf-8")

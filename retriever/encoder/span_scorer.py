@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from retriever.encoder.backbone import DEFAULT_ENCODER
-from retriever.encoder.model import SpanReader
-from retriever.encoder.packing import packs
-from retriever.encoder.reader_files import load_reader
+from retriever.encoder.reader_files import read_reader
 from retriever.encoder.reading import PairLayout, ReadingConfig, Window
+from retriever.encoder.runtime import Description, Reads, RuntimeName, reader
 from retriever.encoder.spans import Scores, SpanScores, normalise
 from retriever.encoder.structure import answers_in, spelled
 from retriever.encoder.tokenizer import Tokenizer
-from retriever.errors import EncoderError
 from retriever.types import Passage
-
-_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +45,7 @@ class SpanScorer:
     """Reads passages for the answer to a question. Safe to share by threads.
 
     Args:
-        model: In evaluation mode, on its device.
+        model: What computes.
         tokenizer: The encoder's.
         reading: Sizes of windows.
         fingerprint: SHA-256 over all that decides what scores come out.
@@ -60,7 +54,7 @@ class SpanScorer:
 
     def __init__(
         self,
-        model: SpanReader,
+        model: Reads,
         tokenizer: Tokenizer,
         reading: ReadingConfig,
         fingerprint: str,
@@ -68,20 +62,19 @@ class SpanScorer:
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
-        self._device = next(model.parameters()).device
-        if self._device.type not in _BATCH_TOKENS:
-            raise EncoderError(
-                f"device {str(self._device)!r} isn't supported: one of {', '.join(_BATCH_TOKENS)}"
-            )
         special = tokenizer.special
         self._layout = PairLayout(special.before[0], special.after[-1], reading)
-        self._lock = threading.Lock()
         self.fingerprint = fingerprint
         self.folder = folder
 
     @classmethod
     def load(
-        cls, name: str = DEFAULT_ENCODER, *, precision: str = "auto", device: str | None = None
+        cls,
+        name: str = DEFAULT_ENCODER,
+        *,
+        precision: str = "auto",
+        device: str | None = None,
+        runtime: RuntimeName = "auto",
     ) -> SpanScorer:
         """Loads a trained span scorer.
 
@@ -89,11 +82,20 @@ class SpanScorer:
             name: `default`, or a folder that `spanseek train reader` wrote.
             precision: As for `TextEncoder`.
             device: A torch device; `None`: the GPU where there is one.
+            runtime: As for `TextEncoder`.
 
         Raises:
             EncoderError: There is none, or the encoder that it goes with is another.
         """
-        return cls(*load_reader(name, precision=precision, device=device))
+        stored = read_reader(name)
+        model = reader(stored, precision=precision, device=device, runtime=runtime)
+        tokenizer = Tokenizer.from_folder(stored.files.folder)
+        return cls(model, tokenizer, stored.reading, stored.fingerprint, stored.folder)
+
+    @property
+    def computes(self) -> Description:
+        """What computes it, and in which numbers."""
+        return self._model.description
 
     def score(self, questions: Sequence[str], passages: Sequence[Passage]) -> list[SpanScores]:
         """Reads each passage for the question at the same place.
@@ -111,10 +113,10 @@ class SpanScorer:
             for window in self._layout.windows(ids[question], ids[passage.context], texts[number][0])
         ]
         relative: list[list[tuple[Window, Scores]]] = [[] for _ in passages]
-        for batch, logits in self._read(rows):
-            for (number, window), row in zip(batch, logits, strict=True):
-                inside = row[window.begin : len(window.ids) - 1] - row[0]
-                relative[number].append((window, inside))
+        logits = self._model.logits([window for _, window in rows])
+        for (number, window), row in zip(rows, logits, strict=True):
+            inside = row[window.begin : len(window.ids) - 1] - row[0]
+            relative[number].append((window, inside))
         places = [
             _with_marks(passage.text, offsets) for passage, (_, offsets) in zip(passages, texts, strict=True)
         ]
@@ -138,40 +140,6 @@ class SpanScorer:
         """The best span of one passage."""
         return self.read_many([(question, passage, context)])[0]
 
-    def _read(
-        self, rows: Sequence[tuple[int, Window]]
-    ) -> Iterator[tuple[Sequence[tuple[int, Window]], Sequence[Scores]]]:
-        """Windows batch by batch, and the logits `(T, 2)` of each; of a padded batch, with those of its padding."""
-        if self._model.encoder.reads_packed:
-            for batch in packs(rows, [len(window.ids) for _, window in rows]):
-                yield batch, self._packed_logits([window for _, window in batch])
-        else:
-            for batch in _batches(rows, _BATCH_TOKENS[self._device.type]):
-                yield batch, list(self._logits([window for _, window in batch]))
-
-    def _packed_logits(self, windows: Sequence[Window]) -> list[Scores]:
-        lengths = [len(window.ids) for window in windows]
-        ids = torch.from_numpy(np.concatenate([window.ids for window in windows]))
-        segments = torch.from_numpy(np.concatenate([window.segments for window in windows]))
-        with self._lock, torch.inference_mode():
-            logits = self._model.forward_packed(ids, lengths, segments)  # (N, 2)
-        return [row.numpy() for row in torch.split(logits, lengths)]
-
-    def _logits(self, windows: Sequence[Window]) -> Scores:
-        longest = max(len(window.ids) for window in windows)
-        ids = np.full((len(windows), longest), self._tokenizer.special.padding, dtype=np.int64)
-        mask = np.zeros((len(windows), longest), dtype=np.bool_)
-        segments = np.zeros((len(windows), longest), dtype=np.int64)
-        for i, window in enumerate(windows):
-            length = len(window.ids)
-            ids[i, :length] = window.ids
-            mask[i, :length] = True
-            segments[i, :length] = window.segments
-        tensors = [torch.from_numpy(array).to(self._device) for array in (ids, mask, segments)]
-        with self._lock, torch.inference_mode():
-            logits: Scores = self._model(*tensors).float().cpu().numpy()
-        return logits
-
 
 def _with_marks(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Each token's place with the combining marks after it: tokenizers that strip accents leave those out."""
@@ -184,15 +152,3 @@ def _with_marks(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, in
             end += 1
         whole.append((start, end))
     return whole
-
-
-def _batches(rows: Sequence[tuple[int, Window]], most_tokens: int) -> Iterator[list[tuple[int, Window]]]:
-    """Longest first, so that windows of about one length share a batch."""
-    batch: list[tuple[int, Window]] = []
-    for row in sorted(rows, key=lambda row: len(row[1].ids), reverse=True):
-        if batch and len(batch[0][1].ids) * (len(batch) + 1) > most_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch

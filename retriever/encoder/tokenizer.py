@@ -53,7 +53,7 @@ class Tokenizer:
         Raises:
             EncoderError: There is none that can be used.
         """
-        padding = _padding_id(folder)
+        padding = padding_id(folder)
         try:
             if (folder / "tokenizer.json").is_file():
                 return cls(FastTokenizer.from_file(str(folder / "tokenizer.json")), padding)
@@ -92,7 +92,8 @@ def _settings(folder: Path, name: str) -> dict[str, object]:
     return settings
 
 
-def _padding_id(folder: Path) -> int:
+def padding_id(folder: Path) -> int:
+    """The token that fills up batches."""
     value = _settings(folder, "config.json").get("pad_token_id")
     return value if isinstance(value, int) else 0
 

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from retriever.config import Saved
-from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles, find_encoder, load_backbone
-from retriever.encoder.encoder import computes_bfloat16, load_span_encoder, save_span_layer
-from retriever.encoder.model import SpanEncoder, SpanEncoderConfig
+from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles, find_encoder
+from retriever.encoder.loading import computes_bfloat16, load_backbone, load_span_encoder, save_span_layer
+from retriever.encoder.model import SpanEncoder
+from retriever.encoder.settings import SpanEncoderConfig
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.errors import SpanseekError
 from retriever.evaluation.questions import GradedQuestion

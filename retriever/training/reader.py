@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles, find_encoder
-from retriever.encoder.encoder import computes_bfloat16, load_span_encoder
-from retriever.encoder.model import SpanEncoder, SpanEncoderConfig, SpanReader
-from retriever.encoder.reader_files import load_reader_model, save_reader
+from retriever.encoder.loading import computes_bfloat16, load_reader_model, load_span_encoder, save_reader
+from retriever.encoder.model import SpanEncoder, SpanReader
 from retriever.encoder.reading import PairLayout, ReadingConfig
+from retriever.encoder.settings import SpanEncoderConfig
 from retriever.encoder.spans import LONGEST_ANSWER
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.evaluation.questions import GradedQuestion
@@ -186,7 +186,7 @@ def _begin(
 ) -> tuple[SpanReader, EncoderFiles, ReadingConfig]:
     """The model before its first step, the encoder whose embeddings it has, and sizes of windows."""
     if start is not None:
-        model, files, reading, *_ = load_reader_model(start, written_out=written_out)
+        model, files, reading = load_reader_model(start, written_out=written_out)
         return model, files, reading
     files = find_encoder(encoder)
     base = load_span_encoder(files, span or files.config, written_out=written_out)

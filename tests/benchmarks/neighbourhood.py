@@ -37,7 +37,7 @@ from indexer.chunking import chunk_document
 from retriever.config import ChunkingConfig
 from retriever.context import context_line
 from retriever.encoder import Passage, TextEncoder
-from retriever.encoder.encoder import computes_bfloat16, load_span_encoder
+from retriever.encoder.loading import computes_bfloat16, load_span_encoder
 from retriever.encoder.model import SpanEncoder
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.evaluation import EvalDocument, RetrievalDataset, evaluate_retrieval, load_retrieval

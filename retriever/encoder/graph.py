@@ -1,0 +1,297 @@
+"""The span encoder as an ONNX graph, for ONNX Runtime: the same formula as `model.py`, texts end to end in one row.
+
+    E = token representations                        (N, C)
+    H = global self-attention over E                 (N, C)   the backbone, BERT's layers
+    L = local self-attention over H                  (N, C)   a mask of the window's shape over full attention
+    Z = H + [L ; E] W_o                              (N, C)
+    scores = Z W + b                                 (N, 2)   with a head
+
+`N` tokens of all texts together, `B` texts, `T` tokens of the longest, `C` the hidden size. Only attention sees texts
+as the rows of a rectangle: tokens are put there and back by their numbers, so that nothing else computes padding.
+
+The graph holds no weights; they are handed to the runtime beside it, and stay where they were read to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from retriever.encoder.settings import SpanEncoderConfig
+
+Array = NDArray[Any]
+Weights = dict[str, Array]
+
+WORDS = "embeddings.word_embeddings.weight"
+_CONTRIB = "com.microsoft"
+"""ONNX Runtime's own operators: whole parts of a transformer's layer, each with a kernel of its own."""
+_OPSET = 17
+_MASKED = -1e9
+_TYPES: dict[str, Any] = {
+    "int64": TensorProto.INT64,
+    "int32": TensorProto.INT32,
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "int8": TensorProto.INT8,
+    "uint8": TensorProto.UINT8,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The backbone's sizes, as its `config.json` gives them."""
+
+    layers: int
+    heads: int
+    hidden_size: int
+    inner_size: int
+    epsilon: float
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> Architecture | None:
+        """`None` for a backbone that isn't built as BERT is."""
+        plain = settings.get("position_embedding_type", "absolute") in {"absolute", None}
+        same = settings.get("embedding_size", settings.get("hidden_size")) == settings.get("hidden_size")
+        if not plain or not same or settings.get("hidden_act") != "gelu":
+            return None
+        return cls(
+            layers=int(settings["num_hidden_layers"]),
+            heads=int(settings["num_attention_heads"]),
+            hidden_size=int(settings["hidden_size"]),
+            inner_size=int(settings["intermediate_size"]),
+            epsilon=float(settings.get("layer_norm_eps", 1e-12)),
+        )
+
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the layers' weights, by their names in a BERT."""
+        size, inner = self.hidden_size, self.inner_size
+        linear = {f"attention.self.{part}": (size, size) for part in ("query", "key", "value")}
+        linear |= {"attention.output.dense": (size, size), "intermediate.dense": (inner, size)}
+        linear |= {"output.dense": (size, inner)}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in (f"encoder.layer.{i}." for i in range(self.layers)):
+            for name, (out, into) in linear.items():
+                shapes |= {f"{layer}{name}.weight": (out, into), f"{layer}{name}.bias": (out,)}
+            for part in ("attention.output", "output"):
+                shapes |= {f"{layer}{part}.LayerNorm.{kind}": (size,) for kind in ("weight", "bias")}
+        return shapes
+
+    def span_layer(self, config: SpanEncoderConfig) -> dict[str, tuple[int, ...]]:
+        """Likewise, of the span layer."""
+        size = self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {}
+        for part in ("query", "key", "value"):
+            shapes |= {f"local.{part}.weight": (size, size), f"local.{part}.bias": (size,)}
+        parts = int(config.local) + int(config.concatenation)
+        return shapes | {"projection.weight": (size, parts * size), "projection.bias": (size,)}
+
+    def head(self) -> dict[str, tuple[int, ...]]:
+        """Likewise, of a span scorer's head."""
+        return {"head.linear.weight": (2, self.hidden_size), "head.linear.bias": (2,)}
+
+
+@dataclass(slots=True)
+class Graph:
+    """A graph, and the weights that it names."""
+
+    model: bytes
+    weights: Weights
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Nodes and weights as they are added."""
+
+    nodes: list[Any] = field(default_factory=list)
+    weights: Weights = field(default_factory=dict)
+    small: list[Any] = field(default_factory=list)
+
+    def add(self, kind: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any) -> str:
+        """A node; gives the name of what comes out, of its first output."""
+        name = f"{kind}_{len(self.nodes)}"
+        names = [name, *(f"{name}_{i}" for i in range(1, outputs))]
+        self.nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        return name
+
+    def weight(self, name: str, value: Array) -> str:
+        """A weight, which the runtime is given."""
+        self.weights.setdefault(name, np.ascontiguousarray(value))
+        return name
+
+    def constant(self, name: str, value: Array) -> str:
+        """A small constant, which the graph holds itself."""
+        if not any(tensor.name == name for tensor in self.small):
+            self.small.append(onnx.numpy_helper.from_array(value, name))
+        return name
+
+    def finish(self, inputs: Sequence[Any], output: str, width: int) -> Graph:
+        """The graph with these inputs, and `output (N, width)` as what comes out."""
+        outside = [_outside(name, value) for name, value in self.weights.items()]
+        out = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", width])
+        graph = helper.make_graph(self.nodes, "span_encoder", list(inputs), [out], [*self.small, *outside])
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_CONTRIB, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        return Graph(model.SerializeToString(), self.weights)
+
+
+def _outside(name: str, value: Array) -> Any:
+    """Stands for a weight that the runtime is given."""
+    tensor = TensorProto(name=name, data_type=_TYPES[str(value.dtype)], dims=value.shape)
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "given"
+    return tensor
+
+
+def build(
+    weights: Weights,
+    shape: Architecture,
+    config: SpanEncoderConfig,
+    *,
+    span_layer: bool,
+    segments: bool,
+) -> Graph:
+    """The graph of an encoder, `Z (N, C)`, or of a span scorer where the weights have a head, `(N, 2)`.
+
+    Its inputs: `ids (N,)`, `positions (N,)`, `segments (N,)` if asked for; `place (B, T)`, which of the `N` tokens
+    stands there (any, where `mask` is 0); `mask (B, T)`; `back (N,)`, where in `(B, T)` each token stands; `band
+    (1, 1, T, T)`, added to local attention's scores, if there is a span layer.
+
+    Args:
+        weights: By their names in a BERT, embeddings included; `local.`, `projection.` and `head.` beside them.
+        shape: Of the backbone.
+        config: Of the span layer.
+        span_layer: Whether there is one.
+        segments: Whether questions and passages are told apart.
+    """
+    g = _Builder()
+    layer = _Layers(g, weights, shape)
+    embedded = _embeddings(g, weights, shape, segments=segments)  # E (N, C)
+    hidden = embedded
+    for number in range(shape.layers):
+        hidden = layer.global_layer(f"encoder.layer.{number}.", hidden)  # H (N, C)
+    out, width = hidden, shape.hidden_size
+    if span_layer:
+        parts = [layer.local(hidden, config.local_heads)] if config.local else []  # L (N, C)
+        if config.concatenation:
+            parts.append(embedded)
+        joined = g.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]  # (N, 2C)
+        out = g.add("Add", hidden, layer.linear("projection", joined))  # Z (N, C)
+    if "head.linear.weight" in weights:
+        out, width = layer.linear("head.linear", out), 2
+    inputs = [
+        *(
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["N"])
+            for name in ("ids", "positions", "back")
+        ),
+        *([helper.make_tensor_value_info("segments", TensorProto.INT64, ["N"])] if segments else []),
+        helper.make_tensor_value_info("place", TensorProto.INT64, ["B", "T"]),
+        helper.make_tensor_value_info("mask", TensorProto.INT32, ["B", "T"]),
+    ]
+    if span_layer and config.local:
+        inputs.append(helper.make_tensor_value_info("band", TensorProto.FLOAT, [1, 1, "T", "T"]))
+    return g.finish(inputs, out, width)
+
+
+def band(length: int, window: int) -> NDArray[np.float32]:
+    """What is added to scores so that a token sees those at most `window` places away, `(1, 1, T, T)`."""
+    place = np.arange(length)
+    near = np.abs(place[None, :] - place[:, None]) <= window
+    return np.where(near, np.float32(0), np.float32(_MASKED))[None, None]
+
+
+def _embeddings(g: _Builder, weights: Weights, shape: Architecture, *, segments: bool) -> str:
+    """Token representations `E (N, C)`: of words, places and segments, normalised."""
+    words = g.weight("words", weights[WORDS])
+    looked_up = g.add("Gather", words, "ids")
+    if weights[WORDS].dtype == np.float16:
+        looked_up = g.add("Cast", looked_up, to=TensorProto.FLOAT)
+    places = weights["embeddings.position_embeddings.weight"].astype(np.float32)
+    kinds = weights["embeddings.token_type_embeddings.weight"].astype(np.float32)
+    if segments:
+        looked_up = g.add("Add", looked_up, g.add("Gather", g.weight("kinds", kinds), "segments"))
+    else:
+        places = places + kinds[0]
+    summed = g.add("Add", looked_up, g.add("Gather", g.weight("places", places), "positions"))
+    scale, bias = (weights[f"embeddings.LayerNorm.{part}"].astype(np.float32) for part in ("weight", "bias"))
+    return g.add(
+        "LayerNormalization",
+        summed,
+        g.weight("embeddings.scale", scale),
+        g.weight("embeddings.bias", bias),
+        epsilon=shape.epsilon,
+    )
+
+
+class _Layers:
+    """Parts of a transformer's layer, over tokens that stand end to end."""
+
+    def __init__(self, g: _Builder, weights: Weights, shape: Architecture) -> None:
+        self._g = g
+        self._weights = weights
+        self._shape = shape
+
+    def global_layer(self, name: str, hidden: str) -> str:
+        """One of BERT's layers: `(N, C)` -> `(N, C)`."""
+        g = self._g
+        parts = [f"{name}attention.self.{part}" for part in ("query", "key", "value")]
+        attended = self._attend(name, hidden, parts, self._shape.heads)
+        out = self._times(f"{name}attention.output.dense", attended)
+        hidden = self._added(f"{name}attention.output", out, hidden)
+        inner = self._times(f"{name}intermediate.dense", hidden)  # (N, 4C)
+        inner = g.add("BiasGelu", inner, self._vector(f"{name}intermediate.dense.bias"), domain=_CONTRIB)
+        return self._added(f"{name}output", self._times(f"{name}output.dense", inner), hidden)
+
+    def local(self, hidden: str, heads: int) -> str:
+        """Local self-attention: `(N, C)` -> `L (N, C)`."""
+        parts = [f"local.{part}" for part in ("query", "key", "value")]
+        return self._attend("local.", hidden, parts, heads, bias="band")
+
+    def linear(self, name: str, x: str) -> str:
+        """`x W^T + b`."""
+        return self._g.add("Add", self._times(name, x), self._vector(f"{name}.bias"))
+
+    def _attend(self, name: str, hidden: str, parts: Sequence[str], heads: int, bias: str = "") -> str:
+        """Attention within each text: `(N, C)` -> `(N, C)`."""
+        g = self._g
+        matrix = np.concatenate([self._weights[f"{part}.weight"] for part in parts])  # (3C, C)
+        projected = self._product(f"{name}attention", matrix, hidden)  # (N, 3C)
+        placed = g.add("Gather", projected, "place")  # (B, T, 3C)
+        query = g.add("Split", placed, axis=2, outputs=3)  # (B, T, C) each
+        biases = np.concatenate([self._weights[f"{part}.bias"] for part in parts]).astype(np.float32)
+        attended = g.add(
+            "MultiHeadAttention",
+            *(query, f"{query}_1", f"{query}_2", g.weight(f"{name}attention.biases", biases), "mask", bias),
+            domain=_CONTRIB,
+            num_heads=heads,
+        )  # (B, T, C)
+        row = g.constant("row", np.array([-1, self._shape.hidden_size], dtype=np.int64))
+        return g.add("Gather", g.add("Reshape", attended, row), "back")  # (N, C)
+
+    def _added(self, name: str, out: str, hidden: str) -> str:
+        """What a part of a layer gives, its bias and what went in: added up and normalised."""
+        norm = f"{name}.LayerNorm"
+        return self._g.add(
+            "SkipLayerNormalization",
+            *(out, hidden, self._vector(f"{norm}.weight"), self._vector(f"{norm}.bias")),
+            self._vector(f"{name}.dense.bias"),
+            domain=_CONTRIB,
+            epsilon=self._shape.epsilon,
+        )
+
+    def _times(self, name: str, x: str) -> str:
+        """`x W^T`, without the bias."""
+        return self._product(name, self._weights[f"{name}.weight"], x)
+
+    def _product(self, name: str, matrix: Array, x: str) -> str:
+        """`(N, K)` times the transpose of `(M, K)`."""
+        return self._g.add("MatMul", x, self._g.weight(f"{name}.matrix", matrix.astype(np.float32).T))
+
+    def _vector(self, name: str) -> str:
+        return self._g.weight(name, self._weights[name].astype(np.float32))

@@ -1,0 +1,237 @@
+"""Computing with ONNX Runtime: for the processor, without torch, for backbones that are built as BERT is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file
+
+from retriever.encoder.backbone import (
+    SPAN_WEIGHTS,
+    WEIGHTS,
+    EncoderFiles,
+    first_line,
+    read_json,
+)
+from retriever.encoder.graph import WORDS, Architecture, Graph, Weights, band, build
+from retriever.encoder.packs import PACK_TOKENS, ascending, first_position, packs, rectangle
+from retriever.encoder.reader_files import StoredReader
+from retriever.encoder.reading import Window
+from retriever.encoder.runtime import Description, Scores, Vectors, threads
+from retriever.errors import EncoderError
+
+Ids = NDArray[np.int64]
+
+_PREFIXES = ("", "bert.", "roberta.", "electra.")
+"""Before the names of a backbone's weights, where it was published inside a larger model."""
+_BACKBONE = "encoder.backbone."
+_EMBEDDINGS = "embeddings."
+
+
+def encoder_weights(files: EncoderFiles) -> Weights | None:
+    """An encoder's weights by the names of `graph.py`; `None` where its backbone isn't built as BERT is.
+
+    Raises:
+        EncoderError: A file is damaged.
+    """
+    shape = _shape(files)
+    weights = _backbone(files, "") if shape is not None else {}
+    if shape is None or not weights:
+        return None
+    if (files.folder / SPAN_WEIGHTS).is_file():
+        weights |= _read(files.folder / SPAN_WEIGHTS)
+    fits = all(name in weights and weights[name].shape == size for name, size in shape.weights().items())
+    return weights if fits else None
+
+
+def reader_weights(stored: StoredReader) -> Weights | None:
+    """A span scorer's weights, likewise: its encoder's embeddings, and its own for the rest.
+
+    Raises:
+        EncoderError: They aren't those of a span scorer on this encoder.
+    """
+    shape = _shape(stored.files)
+    embeddings = _backbone(stored.files, _EMBEDDINGS) if shape is not None else {}
+    if shape is None or not embeddings:
+        return None
+    own = {
+        name.removeprefix(_BACKBONE if name.startswith(_BACKBONE) else "encoder."): value
+        for name, value in stored.weights.items()
+    }
+    expected = {
+        name: size
+        for name, size in (shape.weights() | shape.span_layer(stored.span) | shape.head()).items()
+        if not name.startswith(_EMBEDDINGS)
+    }
+    for name in sorted(expected.keys() ^ own.keys()):
+        raise EncoderError(f"the span scorer at {stored.name!r} doesn't fit: {name}")
+    for name, size in expected.items():
+        if own[name].shape != size:
+            raise EncoderError(
+                f"the span scorer at {stored.name!r} doesn't load: {name} is {own[name].shape}, not {size}"
+            )
+    return embeddings | own
+
+
+def _shape(files: EncoderFiles) -> Architecture | None:
+    """The backbone's sizes; `None` where it can't be computed here."""
+    settings = read_json(files.folder / "config.json")
+    can = first_position(settings) is not None and (files.folder / WEIGHTS).is_file()
+    return Architecture.of(settings) if can else None
+
+
+def _backbone(files: EncoderFiles, wanted: str) -> Weights:
+    """Those of a backbone's weights whose name begins with `wanted`, by today's names; none, if it has other ones."""
+    weights: Weights = {}
+    try:
+        with safe_open(files.folder / WEIGHTS, "numpy") as saved:
+            names = set(saved.keys())
+            prefix = next((p for p in _PREFIXES if f"{p}{WORDS}" in names), None)
+            for name in names if prefix is not None else ():
+                if name.startswith(f"{prefix}{wanted}"):
+                    weights[_named(name.removeprefix(prefix or ""))] = saved.get_tensor(name)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise EncoderError(f"the encoder in {files.folder} doesn't load: {first_line(error)}") from error
+    return weights
+
+
+def _read(path: Path) -> Weights:
+    try:
+        return load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise EncoderError(f"the encoder in {path.parent} doesn't load: {first_line(error)}") from error
+
+
+def _named(name: str) -> str:
+    """By today's name: BERT's own files call the parts of a normalisation gamma and beta."""
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+class _Session:
+    """A graph with its weights, and how tokens go in.
+
+    Args:
+        graph: From `graph.build`.
+        first_position: The position of a text's first token.
+    """
+
+    def __init__(self, graph: Graph, first_position: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads()
+        options.log_severity_level = 3  # errors; warnings tell of things that nobody here can change
+        # The session works on these very arrays: they must live as long as it does.
+        self._weights = [ort.OrtValue.ortvalue_from_numpy(value) for value in graph.weights.values()]
+        options.add_external_initializers(list(graph.weights), self._weights)
+        try:
+            self._session = ort.InferenceSession(graph.model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # it raises types of its own that share no base
+            raise EncoderError(f"ONNX Runtime can't load the model: {first_line(error)}") from error
+        self._inputs = {item.name for item in self._session.get_inputs()}
+        self._first = first_position
+        # Its thread pool serves one pass at a time; two at once only slow each other down.
+        self._lock = threading.Lock()
+
+    def run(self, rows: Sequence[Ids], window: int, segments: Sequence[Ids] | None = None) -> Vectors:
+        """What the graph gives for the tokens of texts end to end, `(N, width)`."""
+        lengths = [len(row) for row in rows]
+        place, mask, back = rectangle(lengths)
+        inputs: dict[str, Any] = {
+            "ids": np.concatenate(rows),
+            "positions": np.concatenate([np.arange(self._first, self._first + n) for n in lengths]),
+            "place": place,
+            "mask": mask,
+            "back": back,
+        }
+        if "segments" in self._inputs and segments is not None:
+            inputs["segments"] = np.concatenate(segments)
+        if "band" in self._inputs:
+            inputs["band"] = band(max(lengths), window)
+        with self._lock:
+            out: Vectors = self._session.run(None, inputs)[0]
+        return out
+
+
+class OnnxEmbedder:
+    """Embeds with ONNX Runtime.
+
+    Args:
+        files: From `find_encoder`.
+        weights: From `encoder_weights`.
+    """
+
+    def __init__(self, files: EncoderFiles, weights: Weights) -> None:
+        settings = read_json(files.folder / "config.json")
+        shape, first = Architecture.of(settings), first_position(settings)
+        assert shape is not None  # noqa: S101 - `encoder_weights` gives none for such
+        assert first is not None  # noqa: S101
+        trained = "projection.weight" in weights and bool(
+            weights["projection.weight"].any() or weights["projection.bias"].any()
+        )
+        graph = build(weights, shape, files.config, span_layer=trained, segments=False)
+        self._session = _Session(graph, first)
+        self._config = files.config
+        self._size = shape.hidden_size
+
+    @property
+    def description(self) -> Description:
+        """What computes, and in which numbers."""
+        return Description("onnx", "float32", "cpu", self._size)
+
+    def embed(self, rows: Sequence[Ids]) -> Vectors:
+        """Token ids of each text, special tokens included, to vectors of length 1, `(B, C)`."""
+        vectors = np.empty((len(rows), self._size), dtype=np.float32)
+        lengths = [len(row) for row in rows]
+        order = ascending(lengths)
+        for batch in packs(order, [lengths[i] for i in order]):
+            spans = self._session.run([rows[i] for i in batch], self._config.window)  # (N, C)
+            firsts = np.cumsum([0, *(lengths[i] for i in batch[:-1])])
+            # A mean is a sum but for its length, and that is made 1 anyway.
+            pooled = np.add.reduceat(spans, firsts) if self._config.pooling == "mean" else spans[firsts]
+            vectors[batch] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+        return vectors
+
+
+class OnnxReader:
+    """Reads with ONNX Runtime.
+
+    Args:
+        stored: The trained span scorer.
+        weights: From `reader_weights`.
+    """
+
+    def __init__(self, stored: StoredReader, weights: Weights) -> None:
+        settings = read_json(stored.files.folder / "config.json")
+        shape, first = Architecture.of(settings), first_position(settings)
+        assert shape is not None  # noqa: S101 - `reader_weights` gives none for such
+        assert first is not None  # noqa: S101
+        graph = build(weights, shape, stored.span, span_layer=True, segments=stored.segments)
+        self._session = _Session(graph, first)
+        self._window = stored.span.window
+        self._size = shape.hidden_size
+
+    @property
+    def description(self) -> Description:
+        """What computes, and in which numbers."""
+        return Description("onnx", "float32", "cpu", self._size)
+
+    def logits(self, windows: Sequence[Window]) -> list[Scores]:
+        """Of each window's tokens, `(T, 2)`."""
+        scores: list[Scores] = [np.empty((0, 2), dtype=np.float32)] * len(windows)
+        lengths = [len(window.ids) for window in windows]
+        order = ascending(lengths)
+        for batch in packs(order, [lengths[i] for i in order], PACK_TOKENS):
+            read = [windows[i] for i in batch]
+            out = self._session.run(
+                [window.ids for window in read], self._window, [window.segments for window in read]
+            )  # (N, 2)
+            ends = np.cumsum([lengths[i] for i in batch])
+            for i, row in zip(batch, np.split(out, ends[:-1]), strict=True):
+                scores[i] = row
+        return scores
