@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
-from indexer.discover import Found, Selection, discover
-from indexer.files import file_hash, look_at
-from indexer.prepare import CutDocument, content_hash, cut, storable
+from indexer.batches import Batch, Gatherer, Position
+from indexer.discover import Selection, discover
+from indexer.embed import Embedder, prepared
+from indexer.pipeline import Ahead, Background, Handed
 from indexer.readers import ReadLimits
 from indexer.readers.process import ReadingProcess
 from indexer.report import IndexReport, Progress, Skipped, Tally
 from retriever.config import ChunkingConfig
-from retriever.errors import SpanseekError, UnreadableError
+from retriever.errors import SpanseekError
 from retriever.storable import is_storable, storable_text
 from retriever.store.manifest import Manifest
-from retriever.store.records import FileRecord, PreparedDocument
-from retriever.store.sources import is_same
 from retriever.store.writer import IndexWriter
-from retriever.types import Anchor, Extract, Metadata
+from retriever.types import Extract, Metadata
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
 
-_BATCH_CHUNKS = 256
-"""Passages embedded and committed together: what a kill can lose, and enough for batches of one length."""
-_BATCH_DOCUMENTS = 2000
+_ROOM, _DOCUMENT = 1 << 20, 200
+"""Characters of documents from memory that are taken at once, each with so many more for what isn't its text: some
+batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +48,6 @@ class InputDocument:
     text: str
     title: str = ""
     metadata: Metadata = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What goes into the next commit."""
-
-    documents: list[CutDocument] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    lines: dict[str, tuple[Anchor, ...]] = field(default_factory=dict)
-    files: list[FileRecord] = field(default_factory=list)
-    complete: list[str] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)
-    """Of documents from memory: those of files are each there once."""
-
-    @property
-    def chunks(self) -> int:
-        return sum(len(document.chunks) for document in self.documents)
-
-    @property
-    def is_full(self) -> bool:
-        entries = len(self.documents) + len(self.unchanged) + len(self.files)
-        return self.chunks >= _BATCH_CHUNKS or entries >= _BATCH_DOCUMENTS
 
 
 class Indexer:
@@ -209,20 +184,30 @@ class Indexer:
         """
         begun = time.monotonic()
         roots = [Path(path) for path in paths]
-        tally, run = Tally(), self._writer.next_run()
+        tally = Tally()
         found = list(discover(roots, selection or Selection(), self._writer.paths.root))
-        total, done = sum(item.size for item in found), 0
-        batch = _Batch()
-        for i, item in enumerate(found):
+        total = sum(item.size for item in found)
+        furthest = Position()
+
+        def report(position: Position) -> None:
+            nonlocal furthest
+            if position.count >= furthest.count:  # what is read may be ahead of what is embedded
+                furthest = position
             if progress is not None:
-                progress(Progress(i, len(found), done, total, tally.chunks, item.path))
-            batch = self._add_file(item, run, batch, tally, checksum=checksum)
-            done += item.size
-        self._flush(run, batch, tally)
-        self._settle_vanished(roots, prune, tally)
+                position = furthest
+                path = Path(position.name) if position.name is not None else None
+                progress(Progress(position.count, len(found), position.size, total, tally.chunks, path))
+
+        with Background() as background:
+            gatherer = Gatherer(self._writer, background, self._files, lambda: self.encoder, tally)
+            self._files.resume()
+            with Ahead(gatherer.files(found, checksum=checksum), gatherer.stop) as ahead:
+                # While nothing is there to be embedded, all that was read so far is.
+                batches = ahead.take(lambda: report(gatherer.position))
+                self._write(batches, background, tally, report)
+        self._settle_vanished(roots, {item.name for item in found if item.problem is None}, prune, tally)
         self._writer.merge()
-        if progress is not None:
-            progress(Progress(len(found), len(found), done, done, tally.chunks))
+        report(Position(len(found), total))
         return tally.report(time.monotonic() - begun)
 
     def add_documents(
@@ -235,27 +220,25 @@ class Indexer:
             progress: Called now and then with the number of documents taken.
         """
         begun = time.monotonic()
-        tally, run = Tally(), self._writer.next_run()
-        batch = _Batch()
-        for count, document in enumerate(documents, start=1):
-            if not document.text.strip():
-                tally.skipped.append(Skipped(document.id, "no text in it"))
-                continue
-            if not is_storable(document.id):
-                reason = "its id has a NUL or half a surrogate pair in it"
-                tally.skipped.append(Skipped(storable_text(document.id), reason))
-                continue
-            extract = Extract(document.text, "text", title=document.title, metadata=document.metadata)
-            if document.id in batch.ids:
-                # What comes later counts, and is compared with what is stored by then.
-                batch = self._flush(run, batch, tally)
-            batch.ids.add(document.id)
-            self._add_extract(document.id, None, extract, batch, tally)
-            if batch.is_full:
-                batch = self._flush(run, batch, tally)
-                if progress is not None:
-                    progress(count)
-        self._flush(run, batch, tally)
+        tally = Tally()
+
+        def report(position: Position) -> None:
+            if progress is not None:
+                progress(position.count)
+
+        handed = Handed(_usable(documents, tally), lambda document: _DOCUMENT + len(document[1].text), _ROOM)
+
+        def filled(batches: Iterator[Batch]) -> Iterator[Batch]:
+            for batch in batches:
+                handed.fill()
+                yield batch
+
+        with Background() as background:
+            gatherer = Gatherer(self._writer, background, self._files, lambda: self.encoder, tally)
+            ahead = Ahead(gatherer.documents(handed), handed.stop)
+            handed.when_empty = ahead.nudge
+            with ahead:
+                self._write(filled(ahead.take(handed.fill)), background, tally, report)
         self._writer.merge()
         return tally.report(time.monotonic() - begun)
 
@@ -286,99 +269,64 @@ class Indexer:
         """Rebuilds what is derived, and gives the space of what was deleted back to the file system."""
         self._writer.compact()
 
-    def _add_file(self, item: Found, run: int, batch: _Batch, tally: Tally, *, checksum: bool) -> _Batch:
-        """Puts a file's documents into the batch; returns the batch to go on with."""
-        stored = self._writer.paths.stored_path(item.path)
-        if item.problem is not None:
-            tally.skipped.append(Skipped(str(item.path), item.problem))
-            return batch
-        known = self._writer.file(stored)
-        try:
-            seen = look_at(item.path, stored)
-            if known is not None and not checksum and is_same(known, seen):
-                tally.unchanged += self._writer.count_documents(stored)
-                return batch
-            sha256 = file_hash(item.path)
-            if known is not None and known.sha256 == sha256:
-                tally.unchanged += self._writer.count_documents(stored)
-                batch.files.append(replace(seen, sha256=sha256))
-                return batch
-            batch.files.append(seen)
-            for extract in self._files.read(item.path):
-                if batch.is_full:
-                    batch = self._flush(run, batch, tally)
-                document_id = f"{stored}#{extract.key}" if extract.key else stored
-                self._add_extract(document_id, stored, extract, batch, tally)
-            batch.files.append(replace(seen, sha256=sha256))
-            batch.complete.append(stored)
-        except UnreadableError as error:
-            tally.skipped.append(Skipped(str(item.path), str(error)))
-            if known is None:
-                batch.files.append(FileRecord(stored, 0, 0, None, 0, skipped=str(error)))
-            else:
-                batch.files.append(replace(known, sha256=None, skipped=str(error)))
-        return self._flush(run, batch, tally) if batch.is_full else batch
-
-    def _add_extract(
-        self, document_id: str, file: str | None, extract: Extract, batch: _Batch, tally: Tally
+    def _write(
+        self,
+        batches: Iterable[Batch],
+        background: Background,
+        tally: Tally,
+        report: Callable[[Position], None],
     ) -> None:
-        """Puts a document into the batch, or notes that it is there already."""
-        extract = storable(extract)
-        sha256 = content_hash(extract)
-        stored = self._writer.document_hash(document_id)
-        if stored == sha256:
-            tally.unchanged += 1
-            batch.unchanged.append(document_id)
-            if extract.lines:
-                batch.lines[document_id] = extract.lines
-            return
-        config = self._writer.manifest.chunking
-        document = cut(document_id, file, extract, sha256, self.encoder.token_spans, config)
-        batch.documents.append(document)
-        if stored is None:
-            tally.indexed += 1
-        else:
-            tally.updated += 1
+        """Embeds batches, and has each written while the next one is embedded."""
+        run = background.ask(self._writer.next_run)
+        embedder = Embedder(lambda: self.encoder, self._writer.manifest.chunking.context_tokens, tally)
 
-    def _flush(self, run: int, batch: _Batch, tally: Tally) -> _Batch:
-        """Embeds and commits a batch; returns an empty one."""
-        passages = [passage for document in batch.documents for passage in document.passages()]
-        prepared: list[PreparedDocument] = []
-        if passages:
-            context_tokens = self._writer.manifest.chunking.context_tokens
-            vectors = self.encoder.encode_passages(passages, context_tokens=context_tokens).astype(np.float16)
-            ends = np.cumsum([len(document.chunks) for document in batch.documents])
-            prepared = [
-                PreparedDocument(
-                    document.id, document.file, document.extract, document.sha256, document.chunks, part
-                )
-                for document, part in zip(batch.documents, np.split(vectors, ends[:-1]), strict=True)
-            ]
-        if prepared or batch.unchanged or batch.files:
+        def commit(batch: Batch) -> None:
             tally.removed += self._writer.write(
                 run,
-                prepared,
+                prepared(batch),
                 unchanged=batch.unchanged,
                 lines=batch.lines,
                 files=batch.files,
                 complete=batch.complete,
             )
-        tally.chunks += len(passages)
-        return _Batch()
 
-    def _settle_vanished(self, roots: list[Path], prune: bool, tally: Tally) -> None:
-        """Removes, or counts, documents below `roots` whose file is gone."""
+        for batch in batches:
+            for position in embedder.embed(batch):
+                report(position)
+            background.hand_over(commit, batch)
+            report(batch.position)
+        background.settle()
+
+    def _settle_vanished(self, roots: list[Path], there: set[str], prune: bool, tally: Tally) -> None:
+        """Removes, or counts, documents below `roots` whose file is gone; the files `there` aren't looked for again."""
+        stored = set(self._writer.paths.stored_names(there))
         below = [self._writer.paths.stored_path(root) for root in roots]
         vanished = [
-            file.path
-            for file in self._writer.files()
-            if any(root == "." or file.path == root or file.path.startswith(f"{root}/") for root in below)
-            and not os.path.lexists(self._writer.paths.actual_path(file.path))
+            path
+            for path in self._writer.file_paths()
+            if path not in stored
+            and any(root == "." or path == root or path.startswith(f"{root}/") for root in below)
+            and not os.path.lexists(self._writer.paths.actual_path(path))
         ]
         if prune and vanished:
             tally.removed += self._writer.remove_files(vanished)
+        elif vanished:
+            tally.vanished = sum(known.documents for known in self._writer.seen_files(vanished).values())
+
+
+def _usable(documents: Iterable[InputDocument], tally: Tally) -> Iterator[tuple[str, Extract]]:
+    """Documents with their ids, without those that can't be stored or found."""
+    for document in documents:
+        if not document.text.strip():
+            tally.skipped.append(Skipped(document.id, "no text in it"))
+        elif not is_storable(document.id):
+            reason = "its id has a NUL or half a surrogate pair in it"
+            tally.skipped.append(Skipped(storable_text(document.id), reason))
         else:
-            tally.vanished = sum(self._writer.count_documents(path) for path in vanished)
+            yield (
+                document.id,
+                Extract(document.text, "text", title=document.title, metadata=document.metadata),
+            )
 
 
 def _load(encoder: str | TextEncoder, *, fetch: bool = True) -> TextEncoder:

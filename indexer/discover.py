@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -13,11 +14,26 @@ from retriever.storable import is_storable
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that should be indexed, or the reason why one can't be."""
+    """A file that should be indexed, or the reason why one can't be.
 
-    path: Path
+    Attributes:
+        name: Its path, absolute and without `..`.
+        problem: Why it can't be indexed.
+        size: Bytes.
+        mtime_ns: When it was changed, in nanoseconds since 1970.
+        seen_ns: When it was looked at.
+    """
+
+    name: str
     problem: str | None = None
     size: int = 0
+    mtime_ns: int = 0
+    seen_ns: int = 0
+
+    @property
+    def path(self) -> Path:
+        """Its path."""
+        return Path(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,11 @@ class Selection:
 
     def takes(self, relative: str) -> bool:
         """Whether a file, by its path below the folder, counts."""
-        return (not self.include or _matches(relative, self.include)) and not _matches(relative, self.exclude)
+        return (not self.include or _matches(relative, self.include)) and not self.leaves_out(relative)
+
+    def leaves_out(self, relative: str) -> bool:
+        """Whether a file or folder, by its path below the folder, is excluded."""
+        return bool(self.exclude) and _matches(relative, self.exclude)
 
 
 def discover(paths: Iterable[Path], selection: Selection, ignore: Path) -> Iterator[Found]:
@@ -52,11 +72,12 @@ def discover(paths: Iterable[Path], selection: Selection, ignore: Path) -> Itera
     """
     seen: set[str] = set()
     for path in paths:
-        for found in _walk(path, path, selection, ignore.absolute()) if path.is_dir() else [_check(path)]:
-            name = os.path.normpath(found.path.absolute())
-            if name not in seen:
-                seen.add(name)
-                yield replace(found, path=Path(name))
+        name = _normal(path)
+        walked = _walk(name, name, selection, _normal(ignore)) if path.is_dir() else [_check(name)]
+        for found in walked:
+            if found.name not in seen:
+                seen.add(found.name)
+                yield found
 
 
 def discover_below(
@@ -71,7 +92,9 @@ def discover_below(
         ignore: The index folder.
         entered: Called with each folder that is looked into, before its files come.
     """
-    return _walk(folder, start, selection, ignore.absolute(), entered)
+    return _walk(
+        _normal(folder), _normal(start), selection, _normal(ignore), lambda name: entered(Path(name))
+    )
 
 
 def is_reached(folder: Path, path: Path, selection: Selection, ignore: Path) -> bool:
@@ -86,72 +109,87 @@ def is_reached(folder: Path, path: Path, selection: Selection, ignore: Path) -> 
     names = path.relative_to(folder).parts
     for depth in range(1, len(names)):
         on_the_way = folder.joinpath(*names[:depth])
-        if _is_left_out(on_the_way, folder, selection, ignore.absolute()) or on_the_way.is_symlink():
+        if _leaves_out(on_the_way, folder, selection, ignore) or on_the_way.is_symlink():
             return False
     if path.is_dir():
-        return not _is_left_out(path, folder, selection, ignore.absolute()) and not path.is_symlink()
+        return not _leaves_out(path, folder, selection, ignore) and not path.is_symlink()
     relative = path.relative_to(folder).as_posix()
-    if _hidden(path.name, selection) or _matches(relative, selection.exclude):
+    if _hidden(path.name, selection) or selection.leaves_out(relative):
         return False
     return selection.takes(relative) or not os.path.lexists(path)  # what is gone may have been a folder
 
 
 def _walk(
-    folder: Path,
-    start: Path,
-    selection: Selection,
-    ignore: Path,
-    entered: Callable[[Path], None] | None = None,
+    root: str, start: str, selection: Selection, ignore: str, entered: Callable[[str], None] | None = None
 ) -> Iterator[Found]:
-    problems: list[Found] = []
-
-    def unreadable(error: OSError) -> None:
-        problems.append(Found(Path(error.filename), f"folder can't be read: {error.strerror}"))
-
-    for here, folders, files in os.walk(start, onerror=unreadable):
-        if entered is not None:
-            entered(Path(here))
-        kept = []
-        for name in sorted(folders):
-            path = Path(here, name)
-            if _is_left_out(path, folder, selection, ignore):
+    waiting = [start]
+    below = len(root.rstrip("/")) + 1
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                if entered is not None:
+                    entered(folder)
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            yield Found(folder, f"folder can't be read: {error.strerror}")
+            continue
+        folders: list[str] = []
+        links: list[Found] = []
+        for entry in inside:
+            relative = entry.path[below:]
+            if not _is_folder(entry):
+                if not _hidden(entry.name, selection) and selection.takes(relative):
+                    yield _check(entry.path, entry)
+            elif _is_left_out(entry.path, relative, selection, ignore):
                 continue
-            if path.is_symlink():
-                problems.append(Found(path, "link to a folder: name the folder itself to index it"))
+            elif entry.is_symlink():
+                links.append(Found(entry.path, "link to a folder: name the folder itself to index it"))
             else:
-                kept.append(name)
-        folders[:] = kept
-        for name in sorted(files):
-            path = Path(here, name)
-            if not _hidden(name, selection) and selection.takes(path.relative_to(folder).as_posix()):
-                yield _check(path)
-        yield from problems
-        problems.clear()
-    yield from problems
+                folders.append(entry.path)
+        yield from links
+        waiting += reversed(folders)
 
 
-def _is_left_out(path: Path, folder: Path, selection: Selection, ignore: Path) -> bool:
-    """Whether a folder below `folder` isn't looked into, and nothing is said of it."""
-    if path.absolute() == ignore or _is_index(path) or _hidden(path.name, selection):
+def _leaves_out(path: Path, folder: Path, selection: Selection, ignore: Path) -> bool:
+    return _is_left_out(str(path.absolute()), path.relative_to(folder).as_posix(), selection, _normal(ignore))
+
+
+def _is_left_out(name: str, relative: str, selection: Selection, ignore: str) -> bool:
+    """Whether a folder isn't looked into, and nothing is said of it."""
+    if _hidden(name.rpartition("/")[2], selection) or name == ignore or _is_index(name):
         return True
-    return _matches(path.relative_to(folder).as_posix(), selection.exclude)
+    return selection.leaves_out(relative)
 
 
-def _check(path: Path) -> Found:
-    if not is_storable(str(path)):
-        return Found(path, "its name isn't UTF-8: rename it to index it")
+def _normal(path: Path) -> str:
+    """The path, absolute and without `..`."""
+    return os.path.normpath(path.absolute())
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        size = path.stat().st_size
+        return entry.is_dir()
+    except OSError:  # a loop of links: what is wrong with it is said of it as of a file
+        return False
+
+
+def _check(name: str, entry: os.DirEntry[str] | None = None) -> Found:
+    if not is_storable(name):
+        return Found(name, "its name isn't UTF-8: rename it to index it")
+    seen_ns = time.time_ns()
+    try:
+        status = entry.stat() if entry is not None else os.stat(name)  # noqa: PTH116 - no Path for each of many files
     except FileNotFoundError:
-        return Found(path, "link to a file that isn't there" if path.is_symlink() else "no such file")
+        return Found(name, "link to a file that isn't there" if os.path.islink(name) else "no such file")  # noqa: PTH114
     except OSError as error:
         loops = "loop of links" if error.strerror and "symbolic links" in error.strerror else None
-        return Found(path, loops or f"can't be read: {error.strerror}")
-    return Found(path, size=size)
+        return Found(name, loops or f"can't be read: {error.strerror}")
+    return Found(name, None, status.st_size, status.st_mtime_ns, seen_ns)
 
 
-def _is_index(folder: Path) -> bool:
-    return (folder / "index.sqlite").is_file() and (folder / "writer.lock").is_file()
+def _is_index(folder: str) -> bool:
+    return Path(folder, "index.sqlite").is_file() and Path(folder, "writer.lock").is_file()
 
 
 def _hidden(name: str, selection: Selection) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -12,26 +13,35 @@ from indexer.chunking import chunk_document
 from retriever.config import ChunkingConfig
 from retriever.context import context_line
 from retriever.storable import storable_text, storable_value
+from retriever.store.inputs import input_key
 from retriever.types import Chunk, Extract, Metadata, Passage
 
 
 @dataclass(frozen=True, slots=True)
 class CutDocument:
-    """A document with its chunks, ready to be embedded."""
+    """A document with its chunks, ready to be embedded.
+
+    Attributes:
+        id: Its id.
+        file: Stored path of its file.
+        extract: Text and structure.
+        sha256: `content_hash` of it.
+        chunks: Its passages.
+        inputs: For each of them the number of what its vector is made of.
+        tokens: For each of them how many tokens it has, its context left out.
+    """
 
     id: str
     file: str | None
     extract: Extract
     sha256: str
     chunks: Sequence[Chunk]
+    inputs: Sequence[int]
+    tokens: Sequence[int]
 
-    def passages(self) -> list[Passage]:
-        """What the encoder is given, one a chunk."""
-        extract = self.extract
-        return [
-            Passage(extract.text[chunk.start : chunk.end], context_line(extract.title, chunk.headings))
-            for chunk in self.chunks
-        ]
+    def passage(self, place: int) -> Passage:
+        """What the encoder is given of a chunk."""
+        return _passage(self.extract, self.chunks[place])
 
 
 def storable(extract: Extract) -> Extract:
@@ -78,4 +88,20 @@ def cut(
     config: ChunkingConfig,
 ) -> CutDocument:
     """Cuts a document into chunks."""
-    return CutDocument(document_id, file, extract, sha256, chunk_document(extract, token_spans, config))
+    spans = token_spans(extract.text)
+    chunks = chunk_document(extract, lambda _: spans, config)
+    starts = [start for start, _ in spans]
+    passages = (_passage(extract, chunk) for chunk in chunks)
+    return CutDocument(
+        document_id,
+        file,
+        extract,
+        sha256,
+        chunks,
+        inputs=[input_key(passage.context, passage.text) for passage in passages],
+        tokens=[bisect_left(starts, chunk.end) - bisect_left(starts, chunk.start) for chunk in chunks],
+    )
+
+
+def _passage(extract: Extract, chunk: Chunk) -> Passage:
+    return Passage(extract.text[chunk.start : chunk.end], context_line(extract.title, chunk.headings))

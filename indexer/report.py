@@ -26,6 +26,8 @@ class IndexReport:
         vanished: Ones whose file is gone, and which are still in the index for want of `prune`.
         skipped: Files that can't be read as documents.
         chunks: Passages that were embedded.
+        reused: Passages of new and changed documents whose vectors were known: they were in the index already, or
+            several times in what was added.
         seconds: How long it took.
     """
 
@@ -36,6 +38,7 @@ class IndexReport:
     vanished: int = 0
     skipped: tuple[Skipped, ...] = ()
     chunks: int = 0
+    reused: int = 0
     seconds: float = 0.0
 
 
@@ -49,6 +52,7 @@ class Tally:
     removed: int = 0
     vanished: int = 0
     chunks: int = 0
+    reused: int = 0
     skipped: list[Skipped] = field(default_factory=list)
 
     def report(self, seconds: float) -> IndexReport:
@@ -61,6 +65,7 @@ class Tally:
             vanished=self.vanished,
             skipped=tuple(self.skipped),
             chunks=self.chunks,
+            reused=self.reused,
             seconds=seconds,
         )
 

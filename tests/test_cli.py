@@ -91,6 +91,18 @@ def test_index_json(run: Run, tiny_encoder_folder: Path) -> None:
     }
 
 
+def test_what_was_known_already_is_said(indexed: Run, folder: Path) -> None:
+    (folder / "sub" / "winter.txt").rename(folder / "cold.txt")
+    _, out, _ = indexed("index", "docs", "--prune")
+    assert out.startswith(
+        "indexed 1, updated 0, unchanged 4, removed 1, skipped 1 (0 passages embedded, 1 known, in "
+    )
+    (folder / "again.csv").write_text("name,price\nbattery,12\nsensor,41\n")
+    _, out, _ = indexed("index", "docs", "--json")
+    report = json.loads(out)
+    assert (report["indexed"], report["chunks"], report["reused"]) == (1, 1, 1)
+
+
 def test_a_second_run_follows_the_files(indexed: Run, folder: Path) -> None:
     (folder / "release.md").write_text("# Release\n\nNobody approves it.\n")
     (folder / "rows.jsonl").write_text(

@@ -55,10 +55,10 @@ def texts(docs: Path, encoder: TextEncoder) -> dict[str, str]:
 def test_unchanged_files_are_not_even_read(docs: Path, tiny_encoder: TextEncoder, monkeypatch) -> None:
     assert numbers(index(docs, tiny_encoder)) == (3, 0, 0, 0, 0)
 
-    def refuse(path: Path) -> str:
+    def refuse(path: Path, _: object) -> str:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr("indexer.api.file_hash", refuse)
+    monkeypatch.setattr("indexer.batches.file_hash", refuse)
     assert numbers(index(docs, tiny_encoder)) == (0, 0, 3, 0, 0)
 
 

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlite_utils import Database, Migrations
 
 from indexer import Indexer, InputDocument
 from retriever import Filter, Retriever
 from retriever.encoder import Passage
 from retriever.store.layout import FORMAT_VERSION
+from retriever.store.schema import _MIGRATIONS, connect, migrate
 from retriever.store.verify import verify
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -115,3 +120,26 @@ def test_it_goes_on_and_is_whole(old: Path) -> None:
     with Retriever.open(old, encoder=encoder) as retriever:
         assert retriever.document_ids() == ["docs/prices.csv", "docs/release.md", "docs/winter.txt", "new"]
         assert "new" in {hit.document_id for hit in retriever.search("battery April", 20)}
+
+
+def test_the_list_of_migrations_is_the_one_that_sqlite_utils_keeps(old: Path) -> None:
+    Indexer.open(old, encoder=asked(old, "In winter")).close()
+    connection = connect(old / "index.sqlite", write=True)
+    kept = Migrations("spanseek").applied(Database(connection, execute_plugins=False))
+    assert [migration.name for migration in kept] == [migration.__name__ for migration in _MIGRATIONS]
+    migrate(connection)  # again changes nothing
+    assert len(Migrations("spanseek").applied(Database(connection, execute_plugins=False))) == len(kept)
+    connection.close()
+
+
+def test_an_index_that_is_up_to_date_opens_without_sqlite_utils(old: Path) -> None:
+    Indexer.open(old, encoder=asked(old, "In winter")).close()
+    code = (
+        "import sys; from pathlib import Path; from retriever.store.writer import IndexWriter\n"
+        "IndexWriter.open(Path(sys.argv[1])).close(); print(sorted({'sqlite_utils', 'torch'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(FIXTURES.parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(old)], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout == "[]\n"

@@ -91,6 +91,7 @@ def _as_json(report: IndexReport) -> dict[str, object]:
         "vanished": report.vanished,
         "skipped": [{"path": shown_path(skip.path), "reason": skip.reason} for skip in report.skipped],
         "chunks": report.chunks,
+        "reused": report.reused,
         "seconds": round(report.seconds, 3),
     }
 
@@ -100,7 +101,12 @@ def _summary(report: IndexReport, root: Path) -> str:
         f"indexed {report.indexed:,}, updated {report.updated:,}, unchanged {report.unchanged:,}, "
         f"removed {report.removed:,}, skipped {len(report.skipped):,}"
     )
-    passages = f" ({counter(report.chunks, 'passage')} in {report.seconds:.1f} s)" if report.chunks else ""
+    passages = ""
+    if report.reused:
+        embedded = f"{counter(report.chunks, 'passage')} embedded, {report.reused:,} known"
+        passages = f" ({embedded}, in {report.seconds:.1f} s)"
+    elif report.chunks:
+        passages = f" ({counter(report.chunks, 'passage')} in {report.seconds:.1f} s)"
     vanished = ""
     if report.vanished:
         vanished = f"\n{counter(report.vanished, 'document')} of vanished files kept; --prune removes them"

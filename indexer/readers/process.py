@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Generator, Iterator
@@ -17,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, cast
 
+from indexer.pipeline import StoppedError
 from indexer.readers import ReadLimits, read
 from indexer.readers.messages import HEADER_BYTES, Message, from_json, length_of, packed, unpacked
 from retriever.errors import SpanseekError, UnreadableError
@@ -45,6 +47,7 @@ class ReadingProcess:
     def __init__(self, limits: ReadLimits = _DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._worker: _Worker | None = None
+        self._stopped = threading.Event()
 
     def read(self, path: Path) -> Iterator[Extract]:
         """Yields the documents that a file holds, as `indexer.readers.read` does.
@@ -52,6 +55,7 @@ class ReadingProcess:
         Raises:
             UnreadableError: It can't be read as a document, or only in part, or not within the limits.
             SpanseekError: No process can be started.
+            StoppedError: `stop` was called.
         """
         if not sys.executable or getattr(sys, "frozen", False):  # no interpreter that could be started
             yield from read(path, self._limits)
@@ -79,6 +83,14 @@ class ReadingProcess:
                 if not is_done:  # it died, or goes on with what nobody waits for
                     self.close()
 
+    def stop(self) -> None:
+        """Ends the reading under way, within a tenth of a second. May be called from any thread."""
+        self._stopped.set()
+
+    def resume(self) -> None:
+        """Lets files be read again after `stop`."""
+        self._stopped.clear()
+
     def close(self) -> None:
         """Ends the process; it is started again if another file is read."""
         if self._worker is not None:
@@ -93,7 +105,7 @@ class ReadingProcess:
             if self._worker is not None:
                 break
             try:
-                self._worker = _Worker(self._limits)
+                self._worker = _Worker(self._limits, self._stopped)
             except (OSError, _DeadError, _OverError) as error:
                 problem = str(error)
         else:
@@ -136,8 +148,9 @@ class _Clock:
 class _Worker:
     """One process that reads, from its start to its end."""
 
-    def __init__(self, limits: ReadLimits) -> None:
+    def __init__(self, limits: ReadLimits, stopped: threading.Event) -> None:
         self._limits = limits
+        self._stopped = stopped
         self._longest = 16 * limits.characters + 64 * _MIB
         self._received = bytearray()
         self._most = 0  # address space, as far as it was seen
@@ -206,11 +219,14 @@ class _Worker:
         Raises:
             _DeadError: None will come.
             _OverError: None has come in time.
+            StoppedError: It isn't waited for any more.
         """
         pipe = self._answers.fileno()
         poll = select.poll()
         poll.register(pipe, select.POLLIN)
         while (message := self._complete()) is None:
+            if self._stopped.is_set():
+                raise StoppedError
             begun = time.monotonic()
             is_there = poll.poll(_SLICE * 1000)
             clock.add(time.monotonic() - begun)

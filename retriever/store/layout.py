@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,11 @@ class IndexPaths:
         if absolute.is_relative_to(self.base):
             return absolute.relative_to(self.base).as_posix()
         return absolute.as_posix()
+
+    def stored_names(self, names: Iterable[str]) -> list[str]:
+        """The same as `stored_path` for many, given as absolute paths without `..` in them."""
+        below = f"{self.base.as_posix().rstrip('/')}/"
+        return [name.removeprefix(below) for name in names]
 
     def actual_path(self, stored: str) -> Path:
         """The file that a stored path means."""

@@ -22,6 +22,7 @@ from retriever.store.checksums import (
     DocumentRow,
 )
 from retriever.store.failures import told
+from retriever.store.inputs import fill_inputs
 from retriever.store.layout import IndexPaths, sync_folder
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import read_manifest, write_manifest
@@ -119,6 +120,7 @@ def _save(paths: IndexPaths) -> list[str]:
         migrate(new)
         with transaction(new):
             _copy(old, new)
+            fill_inputs(new)
             documents, chunks = new.execute(
                 "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
             ).fetchone()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from retriever.context import lexical_text
+from retriever.context import context_line, lexical_text
 from retriever.store.checksums import (
     CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
@@ -17,6 +17,7 @@ from retriever.store.checksums import (
     whole_chunks,
     whole_documents,
 )
+from retriever.store.inputs import input_key
 from retriever.store.lexical import LexicalWriter
 from retriever.store.records import FileRecord, PreparedDocument
 from retriever.types import Anchor, number_at
@@ -66,12 +67,13 @@ def put_document(
         headings = json.dumps(chunk.headings, ensure_ascii=False)
         place = (key, chunk.start, chunk.end, chunk.page, chunk.line, headings, vector.tobytes())
         chunk_id = next_id(db, "chunks")
-        db.execute(
-            'INSERT INTO chunks (id, document, start, "end", page, line, headings, vector, checksum)'
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [chunk_id, *place, chunk_checksum(chunk_id, *place)],
-        )
         text = extract.text[chunk.start : chunk.end]
+        key_of_input = input_key(context_line(extract.title, chunk.headings), text)
+        db.execute(
+            'INSERT INTO chunks (id, document, start, "end", page, line, headings, vector, checksum, input)'
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [chunk_id, *place, chunk_checksum(chunk_id, *place), key_of_input],
+        )
         lexical.add(chunk_id, key, lexical_text(extract.title, chunk.headings, text))
 
 

@@ -4,7 +4,7 @@
                 generation, revision
     files       what was seen on disk: size, mtime, hash, whether it was indexed and, if not, why
     documents   id, text and what is known of it; `file` is NULL for a document that was given from memory
-    chunks      passages: place in the document, headings, vector (float16)
+    chunks      passages: place in the document, headings, vector (float16), what it was made of (`inputs.py`)
     tombstones  chunks that were deleted since the current generation was built, and that it may still hold
 
 Ids of chunks are never used twice (AUTOINCREMENT), so that an id in a FAISS or tantivy file means one chunk
@@ -14,11 +14,10 @@ for ever, or nothing. Documents, chunks and the manifest have checksums (`checks
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from sqlite_utils import Database, Migrations
+from typing import TYPE_CHECKING
 
 from retriever.store.checksums import (
     CHUNK_COLUMNS,
@@ -29,9 +28,28 @@ from retriever.store.checksums import (
     manifest_checksum,
 )
 from retriever.store.failures import of_sqlite
+from retriever.store.inputs import INPUT_COLUMN, INPUT_INDEX, fill_inputs
 from retriever.store.mirror import is_needed
 
-migrations = Migrations("spanseek")
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_NAME, _APPLIED = "spanseek", "_sqlite_migrations"
+"""The name of all migrations together, and the table in which sqlite-utils keeps those that were applied."""
+
+Migration = Callable[["Database"], None]
+_MIGRATIONS: list[Migration] = []
+
+
+def migrations() -> Callable[[Migration], Migration]:
+    """Notes the function that follows as the next migration; its name is what a database remembers it by."""
+
+    def note(migration: Migration) -> Migration:
+        _MIGRATIONS.append(migration)
+        return migration
+
+    return note
+
 
 _TABLES = """
 CREATE TABLE manifest (
@@ -126,6 +144,14 @@ def m002_checksums(db: Database) -> None:
         db.conn.executemany("INSERT INTO manifest (key, value) VALUES (?, ?)", list(manifest.items()))
 
 
+@migrations()
+def m004_inputs(db: Database) -> None:
+    """A number for what each vector was made of. No new format version: who doesn't know the column needn't fill it."""
+    db.execute(INPUT_COLUMN)
+    fill_inputs(db.conn)
+    db.execute(INPUT_INDEX)
+
+
 def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     """A connection in autocommit mode: transactions are begun and ended in so many words.
 
@@ -183,8 +209,27 @@ def _uri(path: Path) -> str:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the tables up to date; sqlite-utils keeps the list of what was applied in the database."""
-    migrations.apply(Database(connection, execute_plugins=False))
+    """Brings the tables up to date; sqlite-utils keeps the list of what was applied in the database.
+
+    It takes longer to import than all the rest of opening an index, and is needed only where something is to be done.
+    """
+    names = {migration.__name__ for migration in _MIGRATIONS}
+    if names <= _applied(connection):
+        return
+    from sqlite_utils import Database, Migrations
+
+    numbered = Migrations(_NAME)
+    for migration in _MIGRATIONS:
+        numbered(name=migration.__name__)(migration)
+    numbered.apply(Database(connection, execute_plugins=False))
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = ?"
+    if connection.execute(query, [_APPLIED]).fetchone() is None:
+        return set()
+    query = f"SELECT name FROM {_APPLIED} WHERE migration_set = ?"  # noqa: S608
+    return {row[0] for row in connection.execute(query, [_NAME])}
 
 
 @contextmanager

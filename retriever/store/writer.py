@@ -31,6 +31,7 @@ from retriever.store.checksums import (
 )
 from retriever.store.failures import sqlite_told, told
 from retriever.store.generations import drop_old_generations, needs_generation, write_generation
+from retriever.store.inputs import FreedVectors, SeenFile, Vector, file_paths, known_vectors, seen_files
 from retriever.store.layout import IndexPaths, make_folder, size_of
 from retriever.store.lexical import Held, LexicalWriter
 from retriever.store.lock import WriterLock
@@ -54,6 +55,7 @@ class IndexWriter:
         self._lexical = _open_lexical(paths, self._manifest.language)
         self._broken = False
         self._obsolete: list[int] = []
+        self._freed = FreedVectors()
         self._pending_deletes = False
         if recover:
             self._recover()
@@ -145,12 +147,19 @@ class IndexWriter:
 
     # What is there
 
-    def file(self, path: str) -> FileRecord | None:
-        """What is known of a file, by its stored path."""
-        row = self._db.execute(
-            "SELECT path, size, mtime_ns, sha256, seen_ns, skipped FROM files WHERE path = ?", [path]
-        ).fetchone()
-        return FileRecord(*row) if row else None
+    def seen_files(self, paths: Sequence[str]) -> dict[str, SeenFile]:
+        """What is known of files, by their stored paths; those that aren't known are left out."""
+        return seen_files(self._db, paths)
+
+    def file_paths(self) -> Iterator[str]:
+        """Stored paths of all files that are known."""
+        return file_paths(self._db)
+
+    def known_vectors(self, inputs: Sequence[int]) -> dict[int, Vector]:
+        """Vectors `(C,)` of passages that are stored, or were until lately, by the numbers of `inputs.input_key`."""
+        found = self._freed.find(inputs)
+        missing = [key for key in inputs if key not in found]
+        return found | known_vectors(self._db, missing, self._manifest.dimension)
 
     def files(self) -> Iterator[FileRecord]:
         """All files that are known."""
@@ -160,10 +169,10 @@ class IndexWriter:
         for row in rows:
             yield FileRecord(*row)
 
-    def document_hash(self, document_id: str) -> str | None:
-        """SHA-256 of a stored document; `None` where there is none."""
-        row = self._db.execute("SELECT sha256 FROM documents WHERE id = ?", [document_id]).fetchone()
-        return str(row[0]) if row else None
+    def document_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        """SHA-256 of stored documents by their ids; those that aren't there are left out."""
+        query = "SELECT id, sha256 FROM documents WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(self._db.execute(query, [json.dumps(ids)]))
 
     def document_ids(self) -> list[str]:
         """Ids of all documents."""
@@ -292,6 +301,7 @@ class IndexWriter:
     def _delete(self, keys: Sequence[int]) -> None:
         """Deletes documents; their chunks become tombstones, and leave tantivy once this is committed."""
         for key in keys:
+            self._freed.keep(self._db, key, self._manifest.dimension)
             chunks = [row[0] for row in self._db.execute("SELECT id FROM chunks WHERE document = ?", [key])]
             self._obsolete.extend(chunks)
             self._db.executemany(

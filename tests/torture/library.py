@@ -76,12 +76,12 @@ class Scenario:
 def open_index(area: Path, encoder: TextEncoder) -> Iterator[Indexer]:
     """The index of an area, opened for writing with small batches and frequent generations, so that little work
     goes through every part."""
-    import indexer.api
+    import indexer.batches
     from indexer import Indexer
     from retriever.config import ChunkingConfig
     from retriever.store import generations
 
-    indexer.api._BATCH_CHUNKS = 9
+    indexer.batches._MOST_CHUNKS = 9
     generations._AT_LEAST = 12
     new = not (area / "index" / "index.sqlite").exists()
     chunking = ChunkingConfig(max_tokens=40, overlap_tokens=0, context_tokens=10) if new else None
@@ -152,9 +152,10 @@ def make_outdated(area: Path) -> None:
     connection = sqlite3.connect(area / "index" / "index.sqlite")
     connection.executescript(
         "ALTER TABLE documents DROP COLUMN checksum; ALTER TABLE chunks DROP COLUMN checksum;"
+        "DROP INDEX chunks_input; ALTER TABLE chunks DROP COLUMN input;"
         "DELETE FROM manifest WHERE key IN ('checksum', 'shards', 'documents', 'chunks');"
         "UPDATE manifest SET value = '1' WHERE key = 'format_version';"
-        "DELETE FROM _sqlite_migrations WHERE name = 'm002_checksums';"
+        "DELETE FROM _sqlite_migrations WHERE name IN ('m002_checksums', 'm004_inputs');"
     )
     connection.close()
 
