@@ -253,11 +253,13 @@ class Indexer:
         """
         removed = 0
         for target in map(str, targets):
-            stored = self._writer.paths.stored_path(Path(target))
+            if not target.strip():  # else it would mean the working directory
+                raise SpanseekError("a target is empty: name a document, a file, a folder or a glob")
+            is_below = self._writer.paths.below([Path(target)])
             files = [
                 file.path
                 for file in self._writer.files()
-                if file.path == stored or file.path.startswith(f"{stored}/") or fnmatchcase(file.path, target)
+                if is_below(file.path) or fnmatchcase(file.path, target)
             ]
             removed += self._writer.remove_files(files) if files else 0
             ids = [id_ for id_ in self._writer.document_ids() if id_ == target or fnmatchcase(id_, target)]
@@ -300,12 +302,12 @@ class Indexer:
     def _settle_vanished(self, roots: list[Path], there: set[str], prune: bool, tally: Tally) -> None:
         """Removes, or counts, documents below `roots` whose file is gone; the files `there` aren't looked for again."""
         stored = set(self._writer.paths.stored_names(there))
-        below = [self._writer.paths.stored_path(root) for root in roots]
+        is_below = self._writer.paths.below(roots)
         vanished = [
             path
             for path in self._writer.file_paths()
             if path not in stored
-            and any(root == "." or path == root or path.startswith(f"{root}/") for root in below)
+            and is_below(path)
             and not os.path.lexists(self._writer.paths.actual_path(path))
         ]
         if prune and vanished:
@@ -333,5 +335,6 @@ def _load(encoder: str | TextEncoder, *, fetch: bool = True) -> TextEncoder:
     if not isinstance(encoder, str):
         return encoder
     from retriever.encoder import TextEncoder as Encoder
+    from retriever.encoder.runtime import in_bulk
 
-    return Encoder.load(encoder, fetch=fetch)
+    return Encoder.load(encoder, fetch=fetch, runtime=in_bulk())

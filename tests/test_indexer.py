@@ -257,3 +257,20 @@ def test_a_killed_run_loses_at_most_its_batch(
     assert subprocess.run(command, env=environment, check=False).returncode == 0
     result = verify(tmp_path / "index")
     assert (result.documents, result.damage) == (1500, ())
+
+
+def test_an_index_inside_a_folder_that_is_given(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
+    """Files beside the index are stored relative to it, the others aren't; both are below the folder."""
+    inner = tmp_path / "docs" / "sub"
+    inner.mkdir(parents=True)
+    for name in ("sub/beside.txt", "sub/gone.txt", "above.txt", "gone.txt"):
+        (tmp_path / "docs" / name).write_text(f"The cat of {name} sat on the mat.")
+    with Indexer.open(inner / ".spanseek", encoder=tiny_encoder) as indexer:
+        assert indexer.add_paths([tmp_path / "docs"]).indexed == 4
+        for name in ("sub/gone.txt", "gone.txt"):
+            (tmp_path / "docs" / name).unlink()
+        assert indexer.add_paths([tmp_path / "docs"]).vanished == 2
+        assert indexer.add_paths([tmp_path / "docs"], prune=True).removed == 2
+        with pytest.raises(SpanseekError, match="a target is empty"):
+            indexer.remove([""])
+        assert indexer.remove([tmp_path / "docs"]) == 2
