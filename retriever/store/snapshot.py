@@ -16,17 +16,22 @@ from retriever.store.checksums import (
     CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
     DOCUMENTS,
+    stacked,
     whole_chunks,
     whole_documents,
 )
+from retriever.store.dense import Generation
 from retriever.store.failures import damaged
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalHit, LexicalReader
 from retriever.store.manifest import Manifest
 from retriever.store.records import FileRecord
 from retriever.store.sources import source_state
-from retriever.store.vectors import DenseHit, Generation, Ids, Vectors, exact_search
+from retriever.store.vectors import DenseHit, Ids, Selection, Vectors, exact_search
 from retriever.types import Anchor, Document, IndexStatus, SourceState
+
+_FEW = 2000
+"""So few chunks that a filter leaves are compared one by one: faster than looking through all lists for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,11 @@ class State:
     generation: Generation | None
     delta_ids: Ids  # (N,)
     delta: Vectors  # (N, C)
-    tombstones: Ids
+    living: Selection
+    """All of the generation that wasn't deleted since."""
+    deleted: frozenset[int]
+    next_id: int
+    """The id that the next chunk gets."""
     searcher: Any
     whole: set[int] = field(default_factory=set)
     """Keys of documents whose checksums were found right."""
@@ -137,21 +146,52 @@ class Snapshot:
         return Allowed(documents, np.array([row[0] for row in chunks], dtype=np.int64))
 
     def dense(self, vector: Vectors, limit: int, allowed: Allowed | None) -> list[DenseHit]:
-        """The nearest chunks to `vector (C,)`, best first: generation and delta together."""
+        """The nearest chunks to `vector (C,)`, best first: generation and delta together.
+
+        Raises:
+            IndexDamagedError: A vector, or a list, isn't what was written.
+        """
         state = self._state
-        only = allowed.chunks if allowed is not None else None
-        found: list[DenseHit] = []
-        if state.generation is not None:
-            found += state.generation.search(vector, limit, only=only, without=state.tombstones)
         ids, matrix = state.delta_ids, state.delta
-        if only is not None:
-            kept = np.isin(ids, only)
+        if allowed is not None:
+            kept = np.isin(ids, allowed.chunks)
             ids, matrix = ids[kept], matrix[kept]
-        found += exact_search(ids, matrix, vector, limit)
+        found = exact_search(ids, matrix, vector, limit)
+        if state.generation is not None:
+            found += self._in_generation(state.generation, vector, limit, allowed)
         return sorted(found, key=lambda hit: (-hit.score, hit.chunk))[:limit]
 
+    def _in_generation(
+        self, generation: Generation, vector: Vectors, limit: int, allowed: Allowed | None
+    ) -> list[DenseHit]:
+        living, end = self._state.living, self.manifest.generation_end
+        if allowed is not None:
+            older = allowed.chunks[: np.searchsorted(allowed.chunks, end, side="right")]
+            if len(older) <= _FEW and not generation.is_exact:
+                return self._scored(older, vector, limit)
+            living = Selection(older, living.without)
+        candidates, scores = generation.search(vector, limit, living)
+        if not generation.is_exact:
+            return self._scored(candidates, vector, limit)
+        return [
+            DenseHit(chunk, score)
+            for chunk, score in zip(candidates.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def _scored(self, chunks: Ids, vector: Vectors, limit: int) -> list[DenseHit]:
+        """Chunks by their stored vectors, best first."""
+        query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id IN (SELECT value FROM json_each(?))"  # noqa: S608
+        rows = whole_chunks(self._db.execute(query, [json.dumps(chunks.tolist())]))
+        if len(rows) != len(chunks):
+            raise damaged(f"{len(chunks) - len(rows)} passages are missing", self._paths.root)
+        return exact_search(*stacked(rows, self.manifest.dimension), vector, limit)
+
     def lexical(self, question: str, limit: int, allowed: Allowed | None) -> list[LexicalHit]:
-        """The chunks that hold the question's words best, best first."""
+        """The chunks that hold the question's words best, best first.
+
+        Raises:
+            IndexDamagedError: A chunk that holds them isn't stored, though nobody deleted it.
+        """
         documents = allowed.documents if allowed is not None else None
         asked = limit
         while True:
@@ -163,6 +203,15 @@ class Snapshot:
             known = {row[0] for row in rows}
             found = [hit for hit in hits if hit.chunk in known]
             # tantivy may still hold, or already hold, chunks that aren't of this state.
+            lost = [
+                hit.chunk
+                for hit in hits
+                if hit.chunk not in known
+                and hit.chunk not in self._state.deleted
+                and hit.chunk < self._state.next_id
+            ]
+            if lost:
+                raise damaged(f"passage {lost[0]} is missing", self._paths.root)
             if len(found) >= limit or len(hits) < asked:
                 return found[:limit]
             asked *= 2
@@ -303,7 +352,11 @@ class Snapshot:
             dimension=manifest.dimension,
             language=manifest.language,
             pending=len(self._state.delta_ids),
+            search="exact" if manifest.trained is None else "lists",
+            lists=self._state.generation.lists if self._state.generation is not None else 0,
+            probes=manifest.probes,
             recall=manifest.recall,
+            wide_recall=manifest.wide_recall,
             size=self._paths.size(),
         )
 

@@ -1,0 +1,121 @@
+"""A generation of FAISS files opened for search: exact files, or inverted lists."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.store.inverted import ListsFile, Trained
+from retriever.store.manifest import Manifest, Shard
+from retriever.store.vectors import ExactFile, Ids, Selection, Vectors
+
+_CANDIDATES = 1.5
+"""How many more candidates than are wanted lists give, to be scored again."""
+
+
+class Generation:
+    """A generation. Immutable; safe to share by threads.
+
+    Args:
+        folder: That its files lie in.
+        manifest: What is known of them.
+        before: An earlier generation, whose files needn't be opened again.
+
+    Raises:
+        FileNotFoundError: One of the files isn't there.
+        IndexDamagedError: A file isn't what was written.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, before: Self | None = None) -> None:
+        known: dict[Shard, ExactFile | ListsFile] = before._files if before is not None else {}
+        self._trained: Trained | None = None
+        if manifest.trained is not None:
+            if before is not None and before._trained is not None and before._trained.shard == manifest.trained:
+                self._trained = before._trained
+            else:
+                self._trained = Trained(folder, manifest.trained, manifest.dimension)
+        self._files = {
+            shard: known.get(shard) or self._open(folder, shard, manifest.dimension)
+            for shard in manifest.shards
+        }
+        self._probes = manifest.probes
+
+    def _open(self, folder: Path, shard: Shard, dimension: int) -> ExactFile | ListsFile:
+        if self._trained is not None:
+            return ListsFile(folder, shard, self._trained)
+        return ExactFile(folder, shard, dimension)
+
+    def __len__(self) -> int:
+        return sum(shard.count for shard in self._files)
+
+    @property
+    def lists(self) -> int:
+        """How many lists there are; 0 for none."""
+        return 0 if self._trained is None else self._trained.lists
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether scores are exact; else candidates are to be scored again."""
+        return self._trained is None
+
+    def ids(self) -> Ids:
+        """Ids of all chunks that are in it; all of it is checked."""
+        return np.concatenate([np.empty(0, dtype=np.int64), *(file.ids() for file in self._files.values())])
+
+    def search(
+        self, vector: Vectors, limit: int, selection: Selection, *, probes: int | None = None
+    ) -> tuple[Ids, NDArray[np.float32]]:
+        """The nearest chunks by inner product, best first; of lists, `_CANDIDATES` times as many, roughly scored.
+
+        Args:
+            vector: `(C,)`, of length 1.
+            limit: How many are wanted.
+            selection: Which may be found.
+            probes: How many lists to look through; `None` for as many as give the recall that the manifest promises.
+
+        Raises:
+            IndexDamagedError: A list isn't what was written.
+        """
+        if self._trained is None:
+            return _best([file.search(vector, limit, selection) for file in self._exact()], limit)
+        wanted = math.ceil(_CANDIDATES * limit)
+        share = 1.0 if selection.only is None else len(selection.only) / max(1, len(self))
+        probes = min(self._trained.lists, math.ceil((probes or self._probes) / max(share, 1e-9)))
+        while True:
+            nearest = self._trained.nearest(vector, probes)
+            found = _best([file.search(vector, wanted, selection, nearest) for file in self._lists()], wanted)
+            if selection.only is None or probes == self._trained.lists or len(found[0]) == wanted:
+                return found
+            # What the filter leaves lies elsewhere.
+            probes = min(2 * probes, self._trained.lists)
+
+    def _exact(self) -> list[ExactFile]:
+        return [file for file in self._files.values() if isinstance(file, ExactFile)]
+
+    def _lists(self) -> list[ListsFile]:
+        return [file for file in self._files.values() if isinstance(file, ListsFile)]
+
+    def lists_of(self, shards: list[Shard]) -> list[ListsFile]:
+        """The files of some of its shards, for a merge."""
+        return [file for shard in shards if isinstance(file := self._files[shard], ListsFile)]
+
+    @property
+    def trained(self) -> Trained | None:
+        """What its lists share."""
+        return self._trained
+
+
+def _best(
+    found: list[tuple[Ids, NDArray[np.float32]]], limit: int
+) -> tuple[Ids, NDArray[np.float32]]:
+    if not found:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+    ids = np.concatenate([part[0] for part in found])
+    scores = np.concatenate([part[1] for part in found])
+    ids, scores = ids[ids >= 0], scores[ids >= 0]
+    best = np.lexsort((ids, -scores))[:limit]
+    return ids[best], scores[best]
