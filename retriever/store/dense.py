@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +29,19 @@ class Generation:
         IndexDamagedError: A file isn't what was written.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, before: Self | None = None) -> None:
-        known: dict[Shard, ExactFile | ListsFile] = before._files if before is not None else {}
+    def __init__(self, folder: Path, manifest: Manifest, before: Generation | None = None) -> None:
+        known = before._files if before is not None else {}
         self._trained: Trained | None = None
         if manifest.trained is not None:
-            if before is not None and before._trained is not None and before._trained.shard == manifest.trained:
+            if (
+                before is not None
+                and before._trained is not None
+                and before._trained.shard == manifest.trained
+            ):
                 self._trained = before._trained
             else:
                 self._trained = Trained(folder, manifest.trained, manifest.dimension)
-        self._files = {
+        self._files: dict[Shard, ExactFile | ListsFile] = {
             shard: known.get(shard) or self._open(folder, shard, manifest.dimension)
             for shard in manifest.shards
         }
@@ -99,19 +102,8 @@ class Generation:
     def _lists(self) -> list[ListsFile]:
         return [file for file in self._files.values() if isinstance(file, ListsFile)]
 
-    def lists_of(self, shards: list[Shard]) -> list[ListsFile]:
-        """The files of some of its shards, for a merge."""
-        return [file for shard in shards if isinstance(file := self._files[shard], ListsFile)]
 
-    @property
-    def trained(self) -> Trained | None:
-        """What its lists share."""
-        return self._trained
-
-
-def _best(
-    found: list[tuple[Ids, NDArray[np.float32]]], limit: int
-) -> tuple[Ids, NDArray[np.float32]]:
+def _best(found: list[tuple[Ids, NDArray[np.float32]]], limit: int) -> tuple[Ids, NDArray[np.float32]]:
     if not found:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
     ids = np.concatenate([part[0] for part in found])

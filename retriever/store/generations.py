@@ -73,7 +73,9 @@ def write_generation(
     make_folder(paths.vectors)
     build = _Build(connection, paths, manifest)
     if not anew and not build.is_outgrown:
-        with suppress(IndexDamagedError, FileNotFoundError):  # of a file; if a vector is damaged, that is found again
+        with suppress(
+            IndexDamagedError, FileNotFoundError
+        ):  # of a file; if a vector is damaged, that is found again
             return build.extended()
     return build.anew()
 
@@ -105,7 +107,14 @@ class _Build:
         """All files, from SQLite's vectors."""
         if self._count < APPROXIMATE_FROM // (1 if self._before.trained is None else 2):
             self._next = replace(
-                self._next, shards=(), trained=None, trained_on=0, probes=0, recall=1.0, wide_recall=1.0, measured_on=0
+                self._next,
+                shards=(),
+                trained=None,
+                trained_on=0,
+                probes=0,
+                recall=1.0,
+                wide_recall=1.0,
+                measured_on=0,
             )
             return self._done(self._write_exact(0))
         lists = lists_for(self._count)
@@ -132,11 +141,11 @@ class _Build:
         after = kept[-1].last if kept else 0
         if self._before.trained is None:
             return self._done([*kept, *self._write_exact(after)])
-        generation = Generation(self._folder, replace(self._before, shards=tuple(taken)))
-        assert generation.trained is not None
+        trained = Trained(self._folder, self._before.trained, self._before.dimension)
+        files = [ListsFile(self._folder, shard, trained) for shard in taken]
         # Measured again where everything is written again, which is each time that the index has doubled.
         check = RecallCheck(*self._spread(QUERIES)) if not kept else None
-        written = self._write_lists(generation.trained, generation.lists_of(taken), self._before.generation_end, check)
+        written = self._write_lists(trained, files, self._before.generation_end, check)
         done = self._done([*kept, *written])
         return done if check is None else self._measured(done, check)
 
@@ -146,8 +155,7 @@ class _Build:
 
     def _measured(self, manifest: Manifest, check: RecallCheck) -> Manifest:
         generation = Generation(self._folder, manifest)
-        assert generation.trained is not None
-        found = check.measure(generation, generation.trained.lists)
+        found = check.measure(generation)
         return replace(
             manifest,
             probes=found.probes,

@@ -12,6 +12,7 @@ checksums. The lists are mapped into memory, not read, and a list is checked whe
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 import zlib
@@ -34,7 +35,7 @@ TRAINING_VECTORS_PER_LIST = 40
 
 def lists_for(count: int) -> int:
     """How many lists so many vectors go to: about 4 times the root, a power of 2."""
-    return 1 << max(4, round(np.log2(4 * count**0.5) - 0.25))
+    return 1 << max(4, round(math.log2(4 * count**0.5) - 0.25))
 
 
 def train(path: Path, sample: Vectors, lists: int) -> Shard:
@@ -70,7 +71,7 @@ class Trained:
 
     def __init__(self, folder: Path, shard: Shard, dimension: int) -> None:
         self.shard = shard
-        self._index = faiss.downcast_index(open_file(folder, shard, dimension))
+        self._index = open_file(folder, shard, dimension)
         self.lists = int(self._index.nlist)
 
     def nearest(self, vector: Vectors, probes: int) -> tuple[Vectors, Ids]:
@@ -103,7 +104,7 @@ class ListsFile:
             self._sums = self._check(shard, trained)
             with opening(path):
                 flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
-                self._index: Any = faiss.downcast_index(faiss.read_index(str(path), flags))
+                self._index: Any = faiss.read_index(str(path), flags)
         except BaseException:
             self._file.close()
             raise
@@ -144,7 +145,7 @@ class ListsFile:
         """Ids of all chunks that are in it."""
         every = np.arange(len(self._whole))
         self._make_sure(every)
-        return np.concatenate([np.empty(0, dtype=np.int64), *(self.entries(i)[0] for i in every)])
+        return np.concatenate([np.empty(0, dtype=np.int64), *(self.entries(i)[0] for i in every.tolist())])
 
     def entries(self, number: int) -> tuple[Ids, NDArray[np.uint8]]:
         """Ids `(N,)` and codes `(N, bytes)` of a list."""
@@ -255,8 +256,8 @@ class ListsBuilder:
         for number in range(self._lists):
             size = int(inverted.list_size(number))
             if size:
-                codes = faiss.rev_swig_ptr(inverted.get_codes(number), size * code)
-                ids = faiss.rev_swig_ptr(inverted.get_ids(number), size)
+                codes: Any = faiss.rev_swig_ptr(inverted.get_codes(number), size * code)
+                ids: Any = faiss.rev_swig_ptr(inverted.get_ids(number), size)
                 sums[number] = zlib.crc32(ids, zlib.crc32(codes))
 
         def write(writer: Any) -> None:

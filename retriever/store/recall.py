@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import faiss
@@ -43,7 +44,7 @@ class RecallCheck:
         scores, places = faiss.knn(self._vectors, vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)
         self._heap.add_result(scores, ids[places])
 
-    def measure(self, generation: Generation, lists: int) -> Measured:
+    def measure(self, generation: Generation) -> Measured:
         """Finds out how many lists must be looked through: the fewest, in steps of about a fifth."""
         self._heap.finalize()
         exact = [_others(row[row >= 0], own) for row, own in zip(self._heap.I, self._ids, strict=True)]
@@ -51,9 +52,9 @@ class RecallCheck:
         while True:
             found = [self._find(generation, i, probes) for i in range(len(self._ids))]
             measured = Measured(probes, _share(exact, found, _NEAR), _share(exact, found, _WIDE))
-            if measured.recall >= TARGET or probes >= lists:
+            if measured.recall >= TARGET or probes >= generation.lists:
                 return measured
-            probes = min(lists, max(probes + 1, round(1.2 * probes)))
+            probes = min(generation.lists, math.ceil(1.2 * probes))
 
     def _find(self, generation: Generation, number: int, probes: int) -> Ids:
         anything = Selection(None, np.empty(0, dtype=np.int64))
@@ -62,7 +63,8 @@ class RecallCheck:
 
 
 def _others(found: Ids, own: int) -> Ids:
-    return found[found != own][:_WIDE]
+    others: Ids = found[found != own][:_WIDE]
+    return others
 
 
 def _share(exact: list[Ids], found: list[Ids], depth: int) -> float:

@@ -174,8 +174,7 @@ class Snapshot:
         if not generation.is_exact:
             return self._scored(candidates, vector, limit)
         return [
-            DenseHit(chunk, score)
-            for chunk, score in zip(candidates.tolist(), scores.tolist(), strict=True)
+            DenseHit(chunk, score) for chunk, score in zip(candidates.tolist(), scores.tolist(), strict=True)
         ]
 
     def _scored(self, chunks: Ids, vector: Vectors, limit: int) -> list[DenseHit]:

@@ -56,7 +56,8 @@ class Selection:
 def _bitmap(ids: Ids) -> Any:
     bits = np.zeros(int(ids.max(initial=-1)) + 1, dtype=bool)
     bits[ids] = True
-    return faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
+    selector: Any = faiss.IDSelectorBitmap  # its type information has other arguments
+    return selector(np.packbits(bits, bitorder="little"))
 
 
 def write_exact(path: Path, dimension: int, ids: Ids, vectors: Vectors) -> Shard:

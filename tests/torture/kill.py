@@ -168,10 +168,18 @@ class Torture:
 
 def _left_over(root: Path) -> Iterator[str]:
     """Files that nobody needs any more."""
+    from retriever.store.manifest import read_manifest
+    from retriever.store.schema import connect
+
     folder = root / "index" / "vectors"
-    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    if len(names) > 1:
-        yield f"left over: {names}"
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    connection = connect(root / "index" / "index.sqlite")
+    try:
+        named = {shard.name for shard in read_manifest(connection).files}
+    finally:
+        connection.close()
+    if names != named:
+        yield f"left over: {sorted(names - named)}, missing: {sorted(named - names)}"
 
 
 def main() -> int:

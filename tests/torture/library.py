@@ -152,9 +152,11 @@ def make_outdated(area: Path) -> None:
     connection = sqlite3.connect(area / "index" / "index.sqlite")
     connection.executescript(
         "ALTER TABLE documents DROP COLUMN checksum; ALTER TABLE chunks DROP COLUMN checksum;"
-        "DELETE FROM manifest WHERE key IN ('checksum', 'shards', 'documents', 'chunks');"
+        "DROP INDEX documents_run; DROP INDEX documents_format;"
+        "DELETE FROM manifest WHERE key IN ('checksum', 'shards', 'documents', 'chunks', 'trained', 'trained_on',"
+        " 'probes', 'wide_recall', 'measured_on');"
         "UPDATE manifest SET value = '1' WHERE key = 'format_version';"
-        "DELETE FROM _sqlite_migrations WHERE name = 'm002_checksums';"
+        "DELETE FROM _sqlite_migrations WHERE name IN ('m002_checksums', 'm003_files_of_lists');"
     )
     connection.close()
 
