@@ -15,6 +15,9 @@ from retriever.store.vectors import ExactFile, Ids, Selection, Vectors
 _CANDIDATES = 1.5
 """How many more candidates than are wanted lists give, to be scored again."""
 
+_SETTLED = 32
+"""The best so many stay the same when a filtered search is done."""
+
 
 class Generation:
     """A generation. Immutable; safe to share by threads.
@@ -88,12 +91,16 @@ class Generation:
         wanted = math.ceil(_CANDIDATES * limit)
         share = 1.0 if selection.only is None else len(selection.only) / max(1, len(self))
         probes = min(self._trained.lists, math.ceil((probes or self._probes) / max(share, 1e-9)))
+        before: Ids | None = None
         while True:
             nearest = self._trained.nearest(vector, probes)
             found = _best([file.search(vector, wanted, selection, nearest) for file in self._lists()], wanted)
-            if selection.only is None or probes == self._trained.lists or len(found[0]) == wanted:
+            best = np.sort(found[0][:_SETTLED])
+            is_settled = selection.only is None or (before is not None and np.array_equal(best, before))
+            if (is_settled and len(found[0]) == wanted) or probes == self._trained.lists:
                 return found
-            # What the filter leaves lies elsewhere.
+            # What a filter leaves may lie elsewhere: further lists are looked through until they change nothing.
+            before = best
             probes = min(2 * probes, self._trained.lists)
 
     def _exact(self) -> list[ExactFile]:
