@@ -13,7 +13,9 @@ from retriever.store.manifest import Manifest, Shard
 from retriever.store.vectors import ExactFile, Ids, Selection, Vectors
 
 _CANDIDATES = 1.5
-"""How many more candidates than are wanted lists give, to be scored again."""
+"""How many times as many candidates as are wanted lists give, to be scored again."""
+_WANTED = 200
+"""The least that count as wanted: what recall is measured with."""
 
 _SETTLED = 32
 """The best so many stay the same when a filtered search is done."""
@@ -88,7 +90,7 @@ class Generation:
         """
         if self._trained is None:
             return _best([file.search(vector, limit, selection) for file in self._exact()], limit)
-        wanted = math.ceil(_CANDIDATES * limit)
+        wanted = math.ceil(_CANDIDATES * max(limit, _WANTED))
         share = 1.0 if selection.only is None else len(selection.only) / max(1, len(self))
         probes = min(self._trained.lists, math.ceil((probes or self._probes) / max(share, 1e-9)))
         before: Ids | None = None

@@ -33,6 +33,9 @@ from retriever.store.mirror import is_needed
 
 migrations = Migrations("spanseek")
 
+_CACHE_KB = 16_000
+"""What a connection holds of the database: of a million passages, all pages that lead to those with rows, and more."""
+
 _TABLES = """
 CREATE TABLE manifest (
     key TEXT PRIMARY KEY,
@@ -201,6 +204,7 @@ def _connect(path: Path, *, write: bool, immutable: bool = False) -> sqlite3.Con
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         connection.execute("SELECT count(*) FROM sqlite_schema")
     except sqlite3.Error:
         connection.close()

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,8 +60,7 @@ class Allowed:
     chunks: Ids
 
 
-@dataclass(frozen=True, slots=True)
-class StoredChunk:
+class StoredChunk(NamedTuple):
     """A chunk's row: which document it is of, and where in it.
 
     `section` is the same for chunks that may be shown as one passage: those under the same headings, but not rows of
@@ -186,31 +185,14 @@ class Snapshot:
         return exact_search(*stacked(rows, self.manifest.dimension), vector, limit)
 
     def lexical(self, question: str, limit: int, allowed: Allowed | None) -> list[LexicalHit]:
-        """The chunks that hold the question's words best, best first.
-
-        Raises:
-            IndexDamagedError: A chunk that holds them isn't stored, though nobody deleted it.
-        """
+        """The chunks that hold the question's words best, best first."""
+        state = self._state
         documents = allowed.documents if allowed is not None else None
         asked = limit
         while True:
-            hits = self._lexical.search(self._state.searcher, question, asked, documents)
-            ids = json.dumps([hit.chunk for hit in hits])
-            rows = self._db.execute(
-                "SELECT id FROM chunks WHERE id IN (SELECT value FROM json_each(?))", [ids]
-            )
-            known = {row[0] for row in rows}
-            found = [hit for hit in hits if hit.chunk in known]
+            hits = self._lexical.search(state.searcher, question, asked, documents)
             # tantivy may still hold, or already hold, chunks that aren't of this state.
-            lost = [
-                hit.chunk
-                for hit in hits
-                if hit.chunk not in known
-                and hit.chunk not in self._state.deleted
-                and hit.chunk < self._state.next_id
-            ]
-            if lost:
-                raise damaged(f"passage {lost[0]} is missing", self._paths.root)
+            found = [hit for hit in hits if hit.chunk < state.next_id and hit.chunk not in state.deleted]
             if len(found) >= limit or len(hits) < asked:
                 return found[:limit]
             asked *= 2
@@ -228,7 +210,7 @@ class Snapshot:
             " WHERE c.id IN (SELECT value FROM json_each(?))",
             [json.dumps(list(ids))],
         )
-        found = [StoredChunk(*row) for row in rows]
+        found = [StoredChunk._make(row) for row in rows]
         if len(found) != len(set(ids)):
             raise damaged(f"{len(set(ids)) - len(found)} passages are missing", self._paths.root)
         return found

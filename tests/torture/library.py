@@ -83,6 +83,7 @@ def open_index(area: Path, encoder: TextEncoder) -> Iterator[Indexer]:
 
     indexer.api._BATCH_CHUNKS = 9
     generations._AT_LEAST = 12
+    generations.APPROXIMATE_FROM = 32
     new = not (area / "index" / "index.sqlite").exists()
     chunking = ChunkingConfig(max_tokens=40, overlap_tokens=0, context_tokens=10) if new else None
     with Indexer.open(area / "index", encoder=encoder, chunking=chunking) as opened:
