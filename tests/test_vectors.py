@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -119,6 +120,27 @@ def test_an_exact_file_gives_what_numpy_gives(tmp_path: Path) -> None:
         assert difference < 2e-3, f"largest difference {difference}"
     found, _ = file.search(matrix[42], 10, vectors.Selection(NOBODY, NOBODY))
     assert set(found.tolist()) == {-1}
+
+
+def test_one_search_is_one_threads_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, _ = clustered(3000)
+    write(root, matrix, "a")
+    seen: list[int] = []
+    real = vectors.ExactFile.search
+
+    def counting(self: vectors.ExactFile, *args: object) -> object:
+        seen.append(faiss.omp_get_max_threads())
+        return real(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(vectors.ExactFile, "search", counting)
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)
+    try:
+        with IndexReader(root) as reader, reader.snapshot() as state:
+            state.dense(matrix[0], 5, None)
+        assert (set(seen), faiss.omp_get_max_threads()) == ({1}, 3)
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 @pytest.mark.usefixtures("small")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,6 +91,12 @@ class Generation:
         Raises:
             IndexDamagedError: A list isn't what was written.
         """
+        with _one_thread():
+            return self._search(vector, limit, selection, probes)
+
+    def _search(
+        self, vector: Vectors, limit: int, selection: Selection, probes: int | None
+    ) -> tuple[Ids, NDArray[np.float32]]:
         if self._trained is None:
             return _best([file.search(vector, limit, selection) for file in self._exact()], limit)
         wanted = math.ceil(_CANDIDATES * max(limit, _WANTED))
@@ -110,6 +119,20 @@ class Generation:
 
     def _lists(self) -> list[ListsFile]:
         return [file for file in self._files.values() if isinstance(file, ListsFile)]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps FAISS from waking a thread for each core, of which all but one wait: it shares out questions, not files.
+
+    The setting is this thread's own.
+    """
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _best(found: list[tuple[Ids, NDArray[np.float32]]], limit: int) -> tuple[Ids, NDArray[np.float32]]:

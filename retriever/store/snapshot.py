@@ -32,6 +32,7 @@ from retriever.types import Anchor, Document, IndexStatus, SourceState
 
 _FEW = 2000
 """So few chunks that a filter leaves are compared one by one: faster than looking through all lists for them."""
+_FILTERS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class State:
     searcher: Any
     whole: set[int] = field(default_factory=set)
     """Keys of documents whose checksums were found right."""
+    filtered: dict[tuple[Filter, ...], Allowed] = field(default_factory=dict)
+    """What the last few filters leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,15 @@ class Snapshot:
         """What filters leave; `None` where there are no filters."""
         if not filters:
             return None
+        known, key = self._state.filtered, tuple(filters)
+        if key not in known:
+            found = self._allowed(filters)
+            if len(known) >= _FILTERS_KEPT:
+                known.clear()
+            known[key] = found
+        return known[key]
+
+    def _allowed(self, filters: Sequence[Filter]) -> Allowed:
         condition, values = compile_filters(filters)
         # The condition is made of fixed parts; values are parameters.
         matching = f"SELECT d.key FROM documents d LEFT JOIN files f ON f.id = d.file WHERE {condition}"  # noqa: S608
@@ -138,11 +150,9 @@ class Snapshot:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
                 raise FilterError(f"these filters are more than SQLite takes: {error}") from error
             raise
-        chunks = self._db.execute(
-            f"SELECT id FROM chunks WHERE document IN ({matching}) ORDER BY id",  # noqa: S608
-            values,
-        ).fetchall()
-        return Allowed(documents, np.array([row[0] for row in chunks], dtype=np.int64))
+        query = "SELECT id FROM chunks WHERE document IN (SELECT value FROM json_each(?))"
+        chunks = self._db.execute(query, [json.dumps(documents)])
+        return Allowed(documents, np.sort(np.array([row[0] for row in chunks], dtype=np.int64)))
 
     def dense(self, vector: Vectors, limit: int, allowed: Allowed | None) -> list[DenseHit]:
         """The nearest chunks to `vector (C,)`, best first: generation and delta together.
