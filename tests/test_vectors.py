@@ -168,6 +168,8 @@ def test_a_large_index_finds_as_much_as_it_says(root: Path) -> None:
     write(root, matrix, "a", of)
     manifest = manifest_of(root)
     assert {shard.kind for shard in manifest.shards} == {"lists"}
+    names = {path.name for path in IndexPaths(root).vectors.iterdir()}
+    assert names == set(generations.names_of(manifest))
     assert manifest.recall >= recall.TARGET
     assert manifest.wide_recall > 0.9
     found = share_found(root, clustered(100, seed=1)[0])
@@ -287,6 +289,21 @@ def test_a_damaged_list_is_one_line_when_a_search_comes_to_it(root: Path) -> Non
         assert all("verify --repair" in line and "\n" not in line for line in refusals)
         assert answers or where != "list", "other lists can be searched"
         assert any("damaged" in line for line in verify(root).damage)
+    path.write_bytes(whole)
+    beside = path.with_suffix(".f16")
+    content = bytearray(beside.read_bytes())
+    content[len(content) // 3] ^= 64  # in a vector
+    content[-4] ^= 1  # in an id
+    beside.write_bytes(content)
+    assert any("damaged" in line for line in verify(root).damage)
+    lines = 0
+    for vector in matrix[::20]:
+        with IndexReader(root) as reader, reader.snapshot() as state:
+            try:
+                state.dense(vector, 10, None)
+            except IndexDamagedError:
+                lines += 1
+    assert lines
     path.write_bytes(whole[:-1])
     with pytest.raises(IndexDamagedError), IndexReader(root) as reader, reader.snapshot():
         pass

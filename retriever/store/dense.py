@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from retriever.store.inverted import ListsFile, Trained
 from retriever.store.manifest import Manifest, Shard
+from retriever.store.plain import PlainFile
 from retriever.store.vectors import ExactFile, Ids, Selection, Vectors
 
 _CANDIDATES = 1.5
@@ -53,6 +54,12 @@ class Generation:
             shard: known.get(shard) or self._open(folder, shard, manifest.dimension)
             for shard in manifest.shards
         }
+        plain = before._plain if before is not None else {}
+        self._plain: dict[Shard, PlainFile] = {
+            shard: plain.get(shard) or PlainFile(folder, shard, manifest.dimension)
+            for shard in manifest.shards
+            if self._trained is not None
+        }
         self._probes = manifest.probes
 
     def _open(self, folder: Path, shard: Shard, dimension: int) -> ExactFile | ListsFile:
@@ -75,6 +82,10 @@ class Generation:
 
     def ids(self) -> Ids:
         """Ids of all chunks that are in it; all of it is checked."""
+        for shard, file in self._files.items():
+            for some in np.array_split(np.sort(file.ids()), 1 + shard.count // 8192):
+                if shard in self._plain:
+                    self._plain[shard].read(some)
         return np.concatenate([np.empty(0, dtype=np.int64), *(file.ids() for file in self._files.values())])
 
     def search(
@@ -93,6 +104,18 @@ class Generation:
         """
         with _one_thread():
             return self._search(vector, limit, selection, probes)
+
+    def vectors(self, chunks: Ids) -> tuple[Ids, Vectors]:
+        """Ids `(N,)` and vectors `(N, C)` of some of the chunks that lists hold.
+
+        Raises:
+            IndexDamagedError: One isn't what was written.
+        """
+        chunks = np.sort(chunks)
+        borders = np.searchsorted(chunks, [shard.last for shard in self._plain], side="right")
+        parts = np.split(chunks, borders)[: len(self._plain)]
+        found = [file.read(part) for file, part in zip(self._plain.values(), parts, strict=True) if len(part)]
+        return chunks, np.concatenate(found) if found else np.empty((0, 0), dtype=np.float32)
 
     def _search(
         self, vector: Vectors, limit: int, selection: Selection, probes: int | None

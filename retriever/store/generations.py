@@ -30,6 +30,7 @@ from retriever.store.inverted import (
 )
 from retriever.store.layout import IndexPaths, make_folder, sync_folder
 from retriever.store.manifest import Manifest, Shard
+from retriever.store.plain import PlainFile, PlainWriter, plain_name, plain_size
 from retriever.store.recall import QUERIES, RecallCheck
 from retriever.store.vectors import Ids, Vectors, write_exact
 
@@ -142,7 +143,10 @@ class _Build:
         if self._before.trained is None:
             return self._done([*kept, *self._write_exact(after)])
         trained = Trained(self._folder, self._before.trained, self._before.dimension)
-        files = [ListsFile(self._folder, shard, trained) for shard in taken]
+        files = [
+            (ListsFile(self._folder, shard, trained), PlainFile(self._folder, shard, self._before.dimension))
+            for shard in taken
+        ]
         # Measured again where everything is written again, which is each time that the index has doubled.
         check = RecallCheck(*self._spread(QUERIES)) if not kept else None
         written = self._write_lists(trained, files, self._before.generation_end, check)
@@ -172,25 +176,36 @@ class _Build:
         ]
 
     def _write_lists(
-        self, trained: Trained, taken: Sequence[ListsFile], after: int, check: RecallCheck | None
+        self,
+        trained: Trained,
+        taken: Sequence[tuple[ListsFile, PlainFile]],
+        after: int,
+        check: RecallCheck | None,
     ) -> list[Shard]:
         """Files of all chunks with ids greater than `after`, and of what is in the files that are taken in."""
-        builder = ListsBuilder(trained)
-        builder.take_over(taken, self._deleted)
-        shards = []
         if check is not None and after:
             for ids, vectors in self._blocks(0, after):
                 check.add(ids, vectors)
-        for ids, vectors in self._blocks(after):
-            if len(builder) + len(ids) > LISTS_FILE:
-                shards.append(builder.write(self._folder / self._name()))
-                builder = ListsBuilder(trained)
-            builder.add(ids, vectors)
-            if check is not None:
-                check.add(ids, vectors)
-        if len(builder):
-            shards.append(builder.write(self._folder / self._name()))
-        return shards
+        shards = []
+        blocks = self._blocks(after)
+        block = next(blocks, None)
+        while taken or block is not None:
+            path = self._folder / self._name()
+            builder = ListsBuilder(trained)
+            with PlainWriter(path, self._before.dimension) as plain:
+                builder.take_over([lists for lists, _ in taken], self._deleted)
+                for _, beside in taken:
+                    plain.take_over(beside, self._deleted)
+                taken = []
+                while block is not None and len(builder) + len(block[0]) <= LISTS_FILE:
+                    builder.add(*block)
+                    plain.add(*block)
+                    if check is not None:
+                        check.add(*block)
+                    block = next(blocks, None)
+                plain.finish()
+            shards.append(builder.write(path))
+        return [shard for shard in shards if shard.count]
 
     def _name(self) -> str:
         self._parts += 1
@@ -235,6 +250,14 @@ def _joined(blocks: Iterator[tuple[Ids, Vectors]], size: int) -> Iterator[tuple[
         yield np.concatenate(ids), np.concatenate(vectors)
 
 
+def names_of(manifest: Manifest) -> dict[str, int]:
+    """The files of a generation, and how long each is."""
+    lists = [shard for shard in manifest.shards if shard.kind == "lists"]
+    return {shard.name: shard.size for shard in manifest.files} | {
+        plain_name(shard): plain_size(shard, manifest.dimension) for shard in lists
+    }
+
+
 def drop_old_files(paths: IndexPaths, manifest: Manifest) -> None:
     """Deletes files of other generations, and what a build left unfinished.
 
@@ -242,7 +265,7 @@ def drop_old_files(paths: IndexPaths, manifest: Manifest) -> None:
     """
     if not paths.vectors.is_dir():
         return
-    names = {shard.name for shard in manifest.files}
+    names = names_of(manifest)
     for path in paths.vectors.iterdir():
         if path.name in names:
             continue

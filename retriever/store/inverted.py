@@ -2,7 +2,7 @@
 
 Vectors go to the list of their nearest centroid (Jegou et al., "Product Quantization for Nearest Neighbor Search",
 2011), in 4 bits a number of what the centroid leaves. A search reads the lists of the centroids nearest to the
-question, and gives more candidates than are wanted: who asks scores them again by the vectors that SQLite holds.
+question, and gives more candidates than are wanted: who asks scores them again by their own vectors (`plain.py`).
 
 Files are FAISS's own. One, `trained`, holds the centroids and the scale of the codes; the others hold lists, and share
 it. A file of lists ends in a CRC-32 for each of its lists; the manifest has that of all before the lists and of those

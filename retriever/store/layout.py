@@ -2,6 +2,7 @@
 
     index.sqlite            the truth: documents, chunks, vectors, files, manifest (with its -wal and -shm)
     vectors/*.faiss         immutable FAISS files; the manifest names those of the current generation
+    vectors/*.f16           beside those with inverted lists: the vectors as SQLite holds them, by id
     lexical/                a tantivy index
     lexical.seen            which of its files were found whole, so that not every process reads all of them
     writer.lock             held by the one writer; names it

@@ -16,7 +16,6 @@ from retriever.store.checksums import (
     CHUNK_COLUMNS,
     DOCUMENT_COLUMNS,
     DOCUMENTS,
-    stacked,
     whole_chunks,
     whole_documents,
 )
@@ -177,22 +176,14 @@ class Snapshot:
         if allowed is not None:
             older = allowed.chunks[: np.searchsorted(allowed.chunks, end, side="right")]
             if len(older) <= _FEW and not generation.is_exact:
-                return self._scored(older, vector, limit)
+                return exact_search(*generation.vectors(older), vector, limit)
             living = Selection(older, living.without)
         candidates, scores = generation.search(vector, limit, living)
         if not generation.is_exact:
-            return self._scored(candidates, vector, limit)
+            return exact_search(*generation.vectors(candidates), vector, limit)
         return [
             DenseHit(chunk, score) for chunk, score in zip(candidates.tolist(), scores.tolist(), strict=True)
         ]
-
-    def _scored(self, chunks: Ids, vector: Vectors, limit: int) -> list[DenseHit]:
-        """Chunks by their stored vectors, best first."""
-        query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id IN (SELECT value FROM json_each(?))"  # noqa: S608
-        rows = whole_chunks(self._db.execute(query, [json.dumps(chunks.tolist())]))
-        if len(rows) != len(chunks):
-            raise damaged(f"{len(chunks) - len(rows)} passages are missing", self._paths.root)
-        return exact_search(*stacked(rows, self.manifest.dimension), vector, limit)
 
     def lexical(self, question: str, limit: int, allowed: Allowed | None) -> list[LexicalHit]:
         """The chunks that hold the question's words best, best first."""

@@ -30,7 +30,7 @@ from retriever.store.checksums import (
     DocumentRow,
 )
 from retriever.store.failures import sqlite_told, told
-from retriever.store.generations import drop_old_files, needs_generation, write_generation
+from retriever.store.generations import drop_old_files, names_of, needs_generation, write_generation
 from retriever.store.layout import IndexPaths, make_folder, size_of
 from retriever.store.lexical import Held, LexicalWriter
 from retriever.store.lock import WriterLock
@@ -358,7 +358,8 @@ class IndexWriter:
     def _recover(self) -> None:
         """Puts right what a kill left: files aside, passages in tantivy that SQLite never committed or let go."""
         drop_old_files(self.paths, self._manifest)
-        if any(size_of(self.paths.vectors / shard.name) != shard.size for shard in self._manifest.files):
+        files = names_of(self._manifest).items()
+        if any(size_of(self.paths.vectors / name) != size for name, size in files):
             self.merge(force=True)
         if not self._lexical.is_in_step(self._manifest.revision):
             self._compare_lexical()

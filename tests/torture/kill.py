@@ -168,6 +168,7 @@ class Torture:
 
 def _left_over(root: Path) -> Iterator[str]:
     """Files that nobody needs any more."""
+    from retriever.store.generations import names_of
     from retriever.store.manifest import read_manifest
     from retriever.store.schema import connect
 
@@ -175,7 +176,7 @@ def _left_over(root: Path) -> Iterator[str]:
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     connection = connect(root / "index" / "index.sqlite")
     try:
-        named = {shard.name for shard in read_manifest(connection).files}
+        named = set(names_of(read_manifest(connection)))
     finally:
         connection.close()
     if names != named:
