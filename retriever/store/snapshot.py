@@ -50,6 +50,8 @@ class State:
     searcher: Any
     whole: set[int] = field(default_factory=set)
     """Keys of documents whose checksums were found right."""
+    sheets: list[frozenset[int]] = field(default_factory=list)
+    """Once it was asked for: keys of documents whose rows are passages of their own."""
     filtered: dict[tuple[Filter, ...], Allowed] = field(default_factory=dict)
     """What the last few filters leave."""
 
@@ -205,16 +207,26 @@ class Snapshot:
             IndexDamagedError: One isn't there.
         """
         rows = self._db.execute(
-            'SELECT c.id, c.document, c.start, c."end",'
-            " CASE WHEN d.format IN ('csv', 'xlsx', 'ods') THEN CAST(c.id AS TEXT) ELSE c.headings END"
-            " FROM chunks c JOIN documents d ON d.key = c.document"
-            " WHERE c.id IN (SELECT value FROM json_each(?))",
+            'SELECT id, document, start, "end", headings FROM chunks'
+            " WHERE id IN (SELECT value FROM json_each(?))",
             [json.dumps(list(ids))],
         )
-        found = [StoredChunk._make(row) for row in rows]
+        sheets = self._sheets()
+        found = [
+            StoredChunk(row[0], row[1], row[2], row[3], str(row[0]) if row[1] in sheets else row[4])
+            for row in rows
+        ]
         if len(found) != len(set(ids)):
             raise damaged(f"{len(set(ids)) - len(found)} passages are missing", self._paths.root)
         return found
+
+    def _sheets(self) -> frozenset[int]:
+        """Keys of documents whose rows are passages of their own; asked once for a state, of an index of SQLite's."""
+        kept = self._state.sheets
+        if not kept:
+            rows = self._db.execute("SELECT key FROM documents WHERE format IN ('csv', 'xlsx', 'ods')")
+            kept.append(frozenset(row[0] for row in rows))
+        return kept[0]
 
     def passages(self, places: Sequence[Place]) -> list[StoredPassage]:
         """What a hit shows, for each place, in the order of `places`; the rows that it is made of are checked.
@@ -246,6 +258,8 @@ class Snapshot:
             )
             for row in rows
         }
+        if len(found) != len(places):
+            raise damaged(f"{len(places) - len(found)} passages are missing", self._paths.root)
         return [found[i] for i in range(len(places))]
 
     def source(self, passage: StoredPassage) -> SourceState:
