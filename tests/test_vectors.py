@@ -173,8 +173,7 @@ def test_a_large_index_finds_as_much_as_it_says(root: Path) -> None:
     assert manifest.recall >= recall.TARGET
     assert manifest.wide_recall > 0.9
     found = share_found(root, clustered(100, seed=1)[0])
-    assert found == pytest.approx(manifest.recall, abs=0.03)
-    assert found >= 0.95
+    assert found >= max(0.95, manifest.recall - 0.03)
     with IndexReader(root) as reader, reader.snapshot() as state:
         status = state.status()
     assert (status.search, status.probes, status.recall) == ("lists", manifest.probes, manifest.recall)

@@ -21,7 +21,7 @@ _CANDIDATES = 1.5
 _WANTED = 200
 """The least that count as wanted: what recall is measured with."""
 
-_SETTLED = 32
+_SETTLED = 10
 """The best so many stay the same when a filtered search is done."""
 
 

@@ -124,7 +124,7 @@ class _Build:
         del sample
         self._next = replace(self._next, shards=(), trained=shard, trained_on=self._count)
         trained = Trained(self._folder, shard, self._before.dimension)
-        check = RecallCheck(*self._spread(QUERIES))
+        check = RecallCheck(self._spread(QUERIES)[1])
         return self._measured(self._done(self._write_lists(trained, [], 0, check)), check)
 
     def extended(self) -> Manifest:
@@ -148,7 +148,7 @@ class _Build:
             for shard in taken
         ]
         # Measured again where everything is written again, which is each time that the index has doubled.
-        check = RecallCheck(*self._spread(QUERIES)) if not kept else None
+        check = RecallCheck(self._spread(QUERIES)[1]) if not kept else None
         written = self._write_lists(trained, files, self._before.generation_end, check)
         done = self._done([*kept, *written])
         return done if check is None else self._measured(done, check)

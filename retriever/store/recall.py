@@ -1,4 +1,10 @@
-"""How much of what exact search finds do inverted lists find? Measured on an index's own vectors when it is built."""
+"""How much of what exact search finds do inverted lists find? Measured on an index's own vectors when it is built.
+
+Questions lie further from passages than passages do (their cosine with the nearest of a million is about 0.6), and lists
+find less for them. So it is asked with vectors that lie as far: a passage's, and some of two others'. What they find of
+a million differs from what real questions find by no more than 0.02, however many lists are looked through; with
+passages' own vectors it would seem 0.07 more.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +18,13 @@ from retriever.store.dense import Generation
 from retriever.store.vectors import Ids, Selection, Vectors
 
 QUERIES = 256
-TARGET = 0.98
-"""Recall@10 that is asked for. Questions lie further from passages than passages do, and find a little less."""
+TARGET = 0.97
+"""Recall@10 that is asked for."""
 WIDE_TARGET = 0.9
 """Recall@200 that is asked for: of what is weighed against the words' candidates."""
 _NEAR, _WIDE = 10, 200
+_OF_OTHERS = 0.8
+"""How much of two other passages' vectors is in one that is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +37,31 @@ class Measured:
 
 
 class RecallCheck:
-    """Exact search for some of the vectors, fed with all of them, and what lists find of it.
+    """Exact search for vectors like those of questions, fed with all of an index, and what lists find of it.
 
     Args:
-        ids: `(Q,)` of chunks that are searched for; each is left out of what it finds.
-        vectors: `(Q, C)` of them.
+        vectors: `(Q, C)` of passages, spread over the index.
     """
 
-    def __init__(self, ids: Ids, vectors: Vectors) -> None:
-        self._ids, self._vectors = ids, vectors
-        self._heap = faiss.ResultHeap(len(ids), _WIDE + 1, keep_max=True)
+    def __init__(self, vectors: Vectors) -> None:
+        third = max(1, len(vectors) // 3)
+        asked = vectors + _OF_OTHERS * (np.roll(vectors, third, axis=0) + np.roll(vectors, 2 * third, axis=0))
+        self._asked: Vectors = asked / np.linalg.norm(asked, axis=1, keepdims=True)
+        self._heap = faiss.ResultHeap(len(asked), _WIDE, keep_max=True)
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         """Some of all vectors."""
-        depth = min(_WIDE + 1, len(ids))
-        scores, places = faiss.knn(self._vectors, vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)
+        depth = min(_WIDE, len(ids))
+        scores, places = faiss.knn(self._asked, vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)
         self._heap.add_result(scores, ids[places])
 
     def measure(self, generation: Generation) -> Measured:
         """Finds out how many lists must be looked through: the fewest, in steps of about a fifth."""
         self._heap.finalize()
-        exact = [_others(row[row >= 0], own) for row, own in zip(self._heap.I, self._ids, strict=True)]
+        exact = [row[row >= 0] for row in self._heap.I]
         probes = 4
         while True:
-            found = [self._find(generation, i, probes) for i in range(len(self._ids))]
+            found = [self._find(generation, i, probes) for i in range(len(self._asked))]
             measured = Measured(probes, _share(exact, found, _NEAR), _share(exact, found, _WIDE))
             is_enough = measured.recall >= TARGET and measured.wide_recall >= WIDE_TARGET
             if is_enough or probes >= generation.lists:
@@ -61,13 +70,8 @@ class RecallCheck:
 
     def _find(self, generation: Generation, number: int, probes: int) -> Ids:
         anything = Selection(None, np.empty(0, dtype=np.int64))
-        found, _ = generation.search(self._vectors[number], _WIDE, anything, probes=probes)
+        found, _ = generation.search(self._asked[number], _WIDE, anything, probes=probes)
         return found
-
-
-def _others(found: Ids, own: int) -> Ids:
-    others: Ids = found[found != own][:_WIDE]
-    return others
 
 
 def _share(exact: list[Ids], found: list[Ids], depth: int) -> float:

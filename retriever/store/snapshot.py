@@ -62,6 +62,10 @@ class Allowed:
 
     documents: Sequence[int]
     chunks: Ids
+    newer: Ids
+    """Those of the chunks that came after the generation."""
+    older: Selection
+    """The others, but for those that were deleted since."""
 
 
 class StoredChunk(NamedTuple):
@@ -153,7 +157,9 @@ class Snapshot:
             raise
         query = "SELECT id FROM chunks WHERE document IN (SELECT value FROM json_each(?))"
         chunks = self._db.execute(query, [json.dumps(documents)])
-        return Allowed(documents, np.sort(np.array([row[0] for row in chunks], dtype=np.int64)))
+        ids = np.sort(np.array([row[0] for row in chunks], dtype=np.int64))
+        border = np.searchsorted(ids, self.manifest.generation_end, side="right")
+        return Allowed(documents, ids, ids[border:], Selection(ids[:border], self._state.living.without))
 
     def dense(self, vector: Vectors, limit: int, allowed: Allowed | None) -> list[DenseHit]:
         """The nearest chunks to `vector (C,)`, best first: generation and delta together.
@@ -164,7 +170,7 @@ class Snapshot:
         state = self._state
         ids, matrix = state.delta_ids, state.delta
         if allowed is not None:
-            kept = np.isin(ids, allowed.chunks)
+            kept = np.isin(ids, allowed.newer)
             ids, matrix = ids[kept], matrix[kept]
         found = exact_search(ids, matrix, vector, limit)
         if state.generation is not None:
@@ -174,12 +180,11 @@ class Snapshot:
     def _in_generation(
         self, generation: Generation, vector: Vectors, limit: int, allowed: Allowed | None
     ) -> list[DenseHit]:
-        living, end = self._state.living, self.manifest.generation_end
+        living = self._state.living
         if allowed is not None:
-            older = allowed.chunks[: np.searchsorted(allowed.chunks, end, side="right")]
-            if len(older) <= _FEW and not generation.is_exact:
-                return exact_search(*generation.vectors(older), vector, limit)
-            living = Selection(older, living.without)
+            living = allowed.older
+            if living.only is not None and len(living.only) <= _FEW and not generation.is_exact:
+                return exact_search(*generation.vectors(living.only), vector, limit)
         candidates, scores = generation.search(vector, limit, living)
         if not generation.is_exact:
             return exact_search(*generation.vectors(candidates), vector, limit)
