@@ -157,8 +157,9 @@ class Torture:
         self.counts["states looked at"] += 1
 
     def go_on(self, root: Path, steps: tuple[Step, ...]) -> None:
-        """What was left undone; a step that had begun is done again."""
-        for step in steps or (IDLE,):
+        """What was left undone; a step that had begun is done again. Then a writer opens, which removes what is left over:
+        an upgrade that was killed at its very end leaves nothing to do for who only reads."""
+        for step in (*steps, IDLE):
             step.act(root, self.encoder)
 
     def fail(self, what: str, line: str) -> None:
