@@ -302,8 +302,12 @@ class IndexStatus:
         encoder: Name of the encoder.
         dimension: Length of a vector.
         language: Whose stemmer the lexical side uses.
-        pending: Passages that are searched beside the FAISS file until the next one is built.
-        recall: Recall@10 of the FAISS file's search against exact search.
+        pending: Passages that are searched beside the FAISS files until the next one is built.
+        search: How vectors are searched: `exact`, or by `lists` of those that are alike.
+        lists: How many lists there are.
+        probes: How many of them a search looks through.
+        recall: Recall@10 of that search against exact search, measured on the index's own vectors.
+        wide_recall: Recall@200: of all that a search takes into account.
         size: Bytes on disk.
     """
 
@@ -316,5 +320,9 @@ class IndexStatus:
     dimension: int
     language: str
     pending: int
+    search: str
+    lists: int
+    probes: int
     recall: float
+    wide_recall: float
     size: int

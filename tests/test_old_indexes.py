@@ -2,6 +2,7 @@
 
 `fixtures/index-v1.tar.gz` was written by the code of commit ebd9184 with the encoder of that day: four files indexed,
 `compact`, one file deleted and another added, so that it has a generation, a tombstone and a passage newer than both.
+`index-v2.tar.gz` is the same, by the code of commit 91ce3c6.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from retriever.store.schema import _MIGRATIONS, connect, migrate
 from retriever.store.verify import verify
 
 FIXTURES = Path(__file__).parent / "fixtures"
-VERSIONS = (1,)
+VERSIONS = (1, 2)
 TEXTS = {
     "docs/cafe.txt": "The cafe\u0301 in Paris is open; the one in Berlin is not.\n",
     "docs/prices.csv": "article: battery; price: 12\narticle: wind sensor; price: 40",

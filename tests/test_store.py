@@ -24,7 +24,6 @@ from retriever.errors import (
     IndexLockedError,
     IndexNotFoundError,
 )
-from retriever.store import vectors
 from retriever.store.analysis import fold
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalReader, LexicalWriter
@@ -103,82 +102,13 @@ def test_generation_and_delta_and_tombstones_give_what_exact_search_gives(
     assert verify(root).damage == ()
 
 
-def test_faiss_agrees_with_numpy(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    matrix = rng.standard_normal((500, 16)).astype(np.float32)
-    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    ids = np.arange(500, dtype=np.int64) * 3 + 7
-    built = vectors.build(
-        tmp_path / "v" / "1.faiss", 16, 500, lambda: [(ids[:300], matrix[:300]), (ids[300:], matrix[300:])]
-    )
-    generation = vectors.Generation(tmp_path / "v" / "1.faiss", 16, built.shards)
-    assert (built.recall, len(generation), generation.ids().tolist()) == (1.0, 500, ids.tolist())
-    query = matrix[42]
-    for only, without in [(None, ids[:0]), (None, ids[40:50]), (ids[::2], ids[:0]), (ids[::2], ids[40:50])]:
-        allowed = np.isin(ids, only if only is not None else ids) & ~np.isin(ids, without)
-        expected = vectors.exact_search(ids[allowed], matrix[allowed], query, 10)
-        actual = generation.search(query, 10, only=only, without=without)
-        assert [hit.chunk for hit in actual] == [hit.chunk for hit in expected]
-        difference = max(abs(a.score - b.score) for a, b in zip(actual, expected, strict=True))
-        assert difference < 2e-3, f"largest difference {difference}"
-    assert generation.search(query, 10, only=ids[:0], without=ids[:0]) == []
-
-
-def test_shards_give_what_one_file_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(2)
-    matrix = rng.standard_normal((250, 16)).astype(np.float32)
-    ids = np.arange(250, dtype=np.int64) + 5
-    blocks = [(ids[i : i + 70], matrix[i : i + 70]) for i in range(0, 250, 70)]
-    built = {"one": vectors.build(tmp_path / "one", 16, 250, lambda: blocks)}
-    monkeypatch.setattr(vectors, "SHARD", 60)
-    built["many"] = vectors.build(tmp_path / "many", 16, 250, lambda: blocks)
-    one, many = (vectors.Generation(tmp_path / name, 16, built[name].shards) for name in ("one", "many"))
-    assert [path.name for path in sorted((tmp_path / "many").iterdir())] == [
-        f"000{i}-of-0005.faiss" for i in range(5)
-    ]
-    assert many.ids().tolist() == ids.tolist()
-    for only, without in [(None, ids[:0]), (None, ids[:30]), (ids[::3], ids[:30])]:
-        assert many.search(matrix[3], 20, only=only, without=without) == one.search(
-            matrix[3], 20, only=only, without=without
-        )
-    (tmp_path / "many" / "0002-of-0005.faiss").unlink()
-    with pytest.raises(FileNotFoundError):
-        vectors.Generation(tmp_path / "many", 16, built["many"].shards)
-
-
-def test_a_large_index_is_approximate_and_knows_its_recall(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vectors, "APPROXIMATE_FROM", 5000)
-    rng = np.random.default_rng(1)
-    matrix = rng.standard_normal((6000, 16)).astype(np.float32)
-    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    ids = np.arange(6000, dtype=np.int64)
-    blocks = [(ids[i : i + 1000], matrix[i : i + 1000]) for i in range(0, 6000, 1000)]
-    built = vectors.build(tmp_path / "1.faiss", 16, 6000, lambda: blocks)
-    generation = vectors.Generation(tmp_path / "1.faiss", 16, built.shards)
-    hits = [
-        len(
-            {hit.chunk for hit in generation.search(matrix[i], 10, only=None, without=ids[:0])}
-            & {hit.chunk for hit in vectors.exact_search(ids, matrix, matrix[i], 10)}
-        )
-        for i in range(100)
-    ]
-    assert built.recall >= vectors.TARGET_RECALL
-    assert np.mean(hits) / 10 == pytest.approx(built.recall, abs=0.03)
-    few = ids[5:6000:50]
-    assert {hit.chunk for hit in generation.search(matrix[0], 10, only=few, without=few[:3])} <= set(
-        few[3:].tolist()
-    )
-
-
 def test_a_damaged_faiss_file_is_one_clear_line(
     root: Path, tiny_encoder: TextEncoder, sentences: Texts
 ) -> None:
     add(root, tiny_encoder, sentences)
     with Indexer.open(root, encoder=tiny_encoder) as indexer:
         indexer.compact()
-    path = next(IndexPaths(root).generation(1).iterdir())
+    path = next(IndexPaths(root).vectors.iterdir())
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(IndexDamagedError, match="verify --repair"):
         found(root, tiny_encoder, "cat")

@@ -37,7 +37,13 @@ def status(index_dir: IndexOption = None, json_output: JsonOption = False) -> No
         "files": f"{state.files:,}" + (f", and {state.skipped:,} skipped" if state.skipped else ""),
         "encoder": f"{state.encoder} ({state.dimension} dimensions)",
         "stemmer": state.language,
-        "recall@10": f"{state.recall:.3f} of exact vector search",
+        "vectors": (
+            "compared one by one"
+            if state.search == "exact"
+            else f"in {state.lists:,} lists, of which a search looks through {state.probes:,}"
+        ),
+        "recall@10": f"{state.recall:.3f} of exact vector search"
+        + (f", recall@200 {state.wide_recall:.3f}" if state.search != "exact" else ""),
     }
     for name, value in rows.items():
         console().print(f"[dim]{name:<10}[/dim] {value}", markup=True)

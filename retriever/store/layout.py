@@ -1,8 +1,10 @@
 """The index folder: every file in it, named once.
 
     index.sqlite            the truth: documents, chunks, vectors, files, manifest (with its -wal and -shm)
-    vectors/NNNNNNNN/       a generation: immutable FAISS files; the manifest names the current one
+    vectors/*.faiss         immutable FAISS files; the manifest names those of the current generation
+    vectors/*.f16           beside those with inverted lists: the vectors as SQLite holds them, by id
     lexical/                a tantivy index
+    lexical.seen            which of its files were found whole, so that not every process reads all of them
     writer.lock             held by the one writer; names it
     repaired.sqlite         while `verify --repair` saves what can be read
 
@@ -20,7 +22,7 @@ from pathlib import Path
 from retriever.errors import IndexNotFoundError
 from retriever.storable import is_storable
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class IndexPaths:
         return self.root / "lexical"
 
     @property
+    def seen(self) -> Path:
+        """A note that can be lost: which files of the lexical index were found whole."""
+        return self.root / "lexical.seen"
+
+    @property
     def lock(self) -> Path:
         return self.root / "writer.lock"
 
@@ -67,10 +74,6 @@ class IndexPaths:
     def base(self) -> Path:
         """The folder that holds the index; paths of documents below it are stored relative to it."""
         return self.root.absolute().parent
-
-    def generation(self, number: int) -> Path:
-        """The folder of a generation's FAISS files."""
-        return self.vectors / f"{number:08d}"
 
     def size(self) -> int:
         """Bytes of all files together."""

@@ -77,12 +77,12 @@ class LexicalWriter:
     def __init__(self, folder: Path, language: str) -> None:
         make_folder(folder)
         self._folder = folder
+        self._segments = SegmentCheck(folder)
         if (
             folder / META
         ).exists():  # looked at before tantivy does, which panics where it expected something else
-            segments = SegmentCheck(folder)
             with told(folder.parent):
-                if not segments.check(segments.published()):  # nobody else writes to it
+                if not self._segments.check(self._segments.published()):  # nobody else writes to it
                     raise IndexDamagedError(f"a file is missing from {folder}{REPAIR}")
         self._index = _open(folder, language, folder.parent, create=True)
         sync_folder(folder)
@@ -140,11 +140,23 @@ class LexicalWriter:
         found = searcher.aggregate(Query.all_query(), {"ids": {"sum": {"field": "chunk"}}})
         return Held(int(searcher.num_docs), int(found["ids"]["value"]))
 
-    def close(self) -> None:
-        """Waits for merges in the background, and ends the writer. What wasn't committed is dropped."""
+    def is_in_step(self, revision: int) -> bool:
+        """Whether what is published now was in step with SQLite at this revision; if not, it may be all the same."""
+        with told(self._folder.parent):
+            return self._segments.is_in_step(revision)
+
+    def close(self, in_step_with: int | None = None) -> None:
+        """Waits for merges in the background, and ends the writer. What wasn't committed is dropped.
+
+        Args:
+            in_step_with: The revision of SQLite that holds the same chunks, if one does.
+        """
         with self._told():
             self._writer.rollback()
             self._writer.wait_merging_threads()
+        if in_step_with is not None:
+            with told(self._folder.parent):
+                self._segments.note_in_step(in_step_with)
 
     def _told(self) -> AbstractContextManager[None]:
         return tantivy_told(self._folder.parent)

@@ -20,9 +20,21 @@ from retriever.store.layout import FORMAT_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A file of a generation: its name in the generation's folder, its length in bytes, and its CRC-32."""
+    """A file of vectors.
+
+    Attributes:
+        name: In the folder of vectors; never used twice.
+        kind: `exact`, `lists`, or `trained` for what all files of lists share.
+        count: How many chunks it holds.
+        last: The greatest of their ids.
+        size: Bytes.
+        checksum: CRC-32, for `lists` of all but the lists, which have their own.
+    """
 
     name: str
+    kind: str
+    count: int
+    last: int
     size: int
     checksum: int
 
@@ -36,10 +48,15 @@ class Manifest:
         fingerprint: The encoder's; vectors of another one can't be compared with those stored.
         dimension: Length of a vector.
         language: Whose stemmer the lexical side uses, by its English name; `none` for no stemming.
-        generation: Number of the current FAISS file; 0 for none yet.
+        generation: Number of the current generation of FAISS files; 0 for none yet.
         generation_end: Chunks with greater ids came after the generation.
-        recall: Of the generation's search against exact search, recall@10 measured when it was built.
-        shards: The generation's files.
+        shards: The generation's files, by ascending ids.
+        trained: What its lists share; `None` for a generation that is searched exactly.
+        trained_on: How many chunks there were when that was made.
+        probes: How many lists a search looks through.
+        recall: Of the generation's search against exact search, recall@10, measured on its own vectors.
+        wide_recall: The same, recall@200: of all that a search takes into account.
+        measured_on: How many chunks there were when that was measured.
         documents: How many there are.
         chunks: How many there are.
         revision: Counts commits; two readers that see the same number see the same index.
@@ -52,11 +69,21 @@ class Manifest:
     language: str = "english"
     generation: int = 0
     generation_end: int = 0
-    recall: float = 1.0
     shards: tuple[Shard, ...] = ()
+    trained: Shard | None = None
+    trained_on: int = 0
+    probes: int = 0
+    recall: float = 1.0
+    wide_recall: float = 1.0
+    measured_on: int = 0
     documents: int = 0
     chunks: int = 0
     revision: int = 0
+
+    @property
+    def files(self) -> tuple[Shard, ...]:
+        """All files of the generation."""
+        return self.shards if self.trained is None else (self.trained, *self.shards)
 
     def check(self, *, fingerprint: str, dimension: int) -> None:
         """Raises IndexFormatError unless vectors of this encoder can be compared with those stored."""
@@ -114,8 +141,13 @@ def read_manifest(connection: sqlite3.Connection) -> Manifest:
             language=rows["language"],
             generation=int(rows["generation"]),
             generation_end=int(rows["generation_end"]),
-            recall=float(rows["recall"]),
             shards=tuple(Shard(*shard) for shard in json.loads(rows["shards"])),
+            trained=Shard(*trained) if (trained := json.loads(rows["trained"])) else None,
+            trained_on=int(rows["trained_on"]),
+            probes=int(rows["probes"]),
+            recall=float(rows["recall"]),
+            wide_recall=float(rows["wide_recall"]),
+            measured_on=int(rows["measured_on"]),
             documents=int(rows["documents"]),
             chunks=int(rows["chunks"]),
             revision=int(rows["revision"]),
@@ -135,8 +167,13 @@ def write_manifest(connection: sqlite3.Connection, manifest: Manifest) -> None:
         "language": manifest.language,
         "generation": manifest.generation,
         "generation_end": manifest.generation_end,
-        "recall": manifest.recall,
         "shards": json.dumps([astuple(shard) for shard in manifest.shards]),
+        "trained": json.dumps(manifest.trained and astuple(manifest.trained)),
+        "trained_on": manifest.trained_on,
+        "probes": manifest.probes,
+        "recall": manifest.recall,
+        "wide_recall": manifest.wide_recall,
+        "measured_on": manifest.measured_on,
         "documents": manifest.documents,
         "chunks": manifest.chunks,
         "revision": manifest.revision,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,13 +22,15 @@ from retriever.store.checksums import (
     stacked,
     whole_chunks,
 )
+from retriever.store.dense import Generation
 from retriever.store.failures import of_system, sqlite_told
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalReader
 from retriever.store.manifest import Manifest, read_manifest
+from retriever.store.rows import next_id
 from retriever.store.schema import connect
 from retriever.store.snapshot import Snapshot, State
-from retriever.store.vectors import Generation
+from retriever.store.vectors import Ids, Selection, Vectors
 
 _ATTEMPTS = 100
 """How often a snapshot is tried again while commits come in between; each try takes milliseconds."""
@@ -122,12 +124,8 @@ class IndexReader:
             if old is not None and old.manifest.revision == manifest.revision:
                 return old
             searcher = self._lexical_reader().searcher()
-            generation = old.generation if old else None
             try:
-                if not manifest.generation:
-                    generation = None
-                elif old is None or old.manifest.generation != manifest.generation or generation is None:
-                    generation = self._open_generation(manifest)
+                generation = self._generation(manifest, old)
             except FileNotFoundError:
                 if self._latest_revision() == manifest.revision:
                     raise IndexDamagedError(
@@ -138,21 +136,23 @@ class IndexReader:
             # take out what that commit deleted.
             if self._latest_revision() != manifest.revision:
                 return None
-            _check_counts(connection, manifest, int(searcher.num_docs))
-            query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id > ? ORDER BY c.id"  # noqa: S608
-            ids, matrix = stacked(
-                whole_chunks(connection.execute(query, [manifest.generation_end])), manifest.dimension
-            )
-            rows = connection.execute("SELECT chunk FROM tombstones ORDER BY chunk").fetchall()
-            tombstones = np.array([row[0] for row in rows], dtype=np.int64)
-            self._state = State(manifest, generation, ids, matrix, tombstones, searcher)
+            if old is not None and old.manifest.revision > manifest.revision:  # another index took its place
+                old = None
+            if old is None:
+                _check_counts(connection, manifest)
+            self._state = _state(connection, manifest, generation, searcher, old)
             self.manifest = manifest
             return self._state
 
-    def _open_generation(self, manifest: Manifest) -> Generation:
-        path = self.paths.generation(manifest.generation)
+    def _generation(self, manifest: Manifest, old: State | None) -> Generation | None:
+        """The files of a generation, opened unless they are already."""
+        before = old.generation if old is not None else None
+        if not manifest.shards:
+            return None
+        if old is not None and before is not None and old.manifest.files == manifest.files:
+            return before
         try:
-            return Generation(path, manifest.dimension, manifest.shards)
+            return Generation(self.paths.vectors, manifest, before)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -180,14 +180,63 @@ def read_transaction(connection: sqlite3.Connection, paths: IndexPaths) -> Itera
                 connection.execute("ROLLBACK")
 
 
-def _check_counts(connection: sqlite3.Connection, manifest: Manifest, lexical: int) -> None:
-    """Whether all parts hold what the manifest says; tantivy may hold more, see `lexical.py`."""
-    documents, chunks, masked = connection.execute(
-        "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks),"
-        " (SELECT count(*) FROM tombstones t JOIN chunks c ON c.id = t.chunk)"
-    ).fetchone()
-    if (documents, chunks, masked) != (manifest.documents, manifest.chunks, 0) or lexical < chunks:
+def _state(
+    connection: sqlite3.Connection,
+    manifest: Manifest,
+    generation: Generation | None,
+    searcher: Any,
+    old: State | None,
+) -> State:
+    """What is to be loaded of a revision; of what an earlier one had, only what has changed is read.
+
+    Raises:
+        IndexDamagedError: The parts don't hold what the manifest says.
+    """
+    end = manifest.generation_end
+    rows = connection.execute("SELECT chunk FROM tombstones ORDER BY chunk").fetchall()
+    deleted = np.array([row[0] for row in rows], dtype=np.int64)
+    ids, matrix = _delta(connection, manifest, old, deleted)
+    tombstones = deleted[deleted <= end]
+    found = (len(generation) if generation is not None else 0) - len(tombstones) + len(ids)
+    masked = len(np.intersect1d(ids, deleted))
+    if (found, masked) != (manifest.chunks, 0) or searcher.num_docs < manifest.chunks:
         raise IndexDamagedError(
-            f"{chunks} of {manifest.chunks} passages are stored, {lexical} of them found by their words, "
+            f"{found} of {manifest.chunks} passages are stored, {searcher.num_docs} of them found by their words, "
             f"{masked} taken for deleted{REPAIR}"
+        )
+    return State(
+        manifest,
+        generation,
+        ids,
+        matrix,
+        Selection(None, tombstones),
+        frozenset(deleted.tolist()),
+        next_id(connection, "chunks"),
+        searcher,
+    )
+
+
+def _delta(
+    connection: sqlite3.Connection, manifest: Manifest, old: State | None, deleted: Ids
+) -> tuple[Ids, Vectors]:
+    """Chunks that came after the generation: ids `(N,)` and vectors `(N, C)`."""
+    ids, matrix = np.empty(0, dtype=np.int64), np.empty((0, manifest.dimension), dtype=np.float32)
+    after = manifest.generation_end
+    if old is not None:
+        kept = (old.delta_ids > after) & ~np.isin(old.delta_ids, deleted)
+        ids, matrix = old.delta_ids[kept], old.delta[kept]
+        after = max(after, old.next_id - 1)
+    query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id > ? ORDER BY c.id"  # noqa: S608
+    new_ids, new = stacked(whole_chunks(connection.execute(query, [after])), manifest.dimension)
+    return np.concatenate([ids, new_ids]), np.concatenate([matrix, new])
+
+
+def _check_counts(connection: sqlite3.Connection, manifest: Manifest) -> None:
+    """Whether SQLite's indexes, which a search goes by, hold as many rows as the manifest says."""
+    documents, chunks = connection.execute(
+        "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+    ).fetchone()
+    if (documents, chunks) != (manifest.documents, manifest.chunks):
+        raise IndexDamagedError(
+            f"{chunks} of {manifest.chunks} passages are stored, {documents} of {manifest.documents} documents{REPAIR}"
         )

@@ -127,7 +127,13 @@ def _save(paths: IndexPaths) -> list[str]:
             lost = _left_behind(old, new, manifest.documents)
             if lost:  # some of a file's documents may have come over, and others not
                 new.execute("UPDATE files SET sha256 = NULL WHERE skipped IS NULL")
-            changed = {"generation_end": 0, "shards": (), "documents": documents, "chunks": chunks}
+            changed = {
+                "generation_end": 0,
+                "shards": (),
+                "trained": None,
+                "documents": documents,
+                "chunks": chunks,
+            }
             write_manifest(new, replace(manifest, revision=manifest.revision + 1, **changed))
     finally:
         new.close()  # the last connection empties its log into the file

@@ -63,18 +63,21 @@ def put_document(
         " checksum, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [key, document.id, file, *columns[3:], document_checksum(*columns), run],
     )
-    for chunk, vector in zip(document.chunks, document.vectors, strict=True):
+    rows = []
+    first = next_id(db, "chunks")
+    for number, (chunk, vector) in enumerate(zip(document.chunks, document.vectors, strict=True)):
+        chunk_id = first + number
         headings = json.dumps(chunk.headings, ensure_ascii=False)
         place = (key, chunk.start, chunk.end, chunk.page, chunk.line, headings, vector.tobytes())
-        chunk_id = next_id(db, "chunks")
         text = extract.text[chunk.start : chunk.end]
         key_of_input = input_key(context_line(extract.title, chunk.headings), text)
-        db.execute(
-            'INSERT INTO chunks (id, document, start, "end", page, line, headings, vector, checksum, input)'
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [chunk_id, *place, chunk_checksum(chunk_id, *place), key_of_input],
-        )
+        rows.append((chunk_id, *place, chunk_checksum(chunk_id, *place), key_of_input))
         lexical.add(chunk_id, key, lexical_text(extract.title, chunk.headings, text))
+    db.executemany(
+        'INSERT INTO chunks (id, document, start, "end", page, line, headings, vector, checksum, input)'
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
 
 
 def put_lines(db: sqlite3.Connection, document_id: str, lines: tuple[Anchor, ...]) -> None:

@@ -51,6 +51,9 @@ def migrations() -> Callable[[Migration], Migration]:
     return note
 
 
+_CACHE_KB = 16_000
+"""What a connection holds of the database: of a million passages, all pages that lead to those with rows, and more."""
+
 _TABLES = """
 CREATE TABLE manifest (
     key TEXT PRIMARY KEY,
@@ -139,7 +142,37 @@ def m002_checksums(db: Database) -> None:
             "revision": str(int(manifest["revision"]) + 1),
         }
         manifest["checksum"] = str(manifest_checksum(manifest))
-        db.execute("DELETE FROM tombstones")
+        db.execute("DELETE FROM manifest")
+        db.conn.executemany("INSERT INTO manifest (key, value) VALUES (?, ?)", list(manifest.items()))
+
+
+_INDEXES = (
+    "CREATE INDEX documents_run ON documents(run)",
+    "CREATE INDEX documents_format ON documents(format)",
+)
+
+
+@migrations()
+def m003_files_of_lists(db: Database) -> None:
+    """Format version 3: what is known of inverted lists is in the manifest; FAISS files are made anew. What is asked of
+    all documents by each run is asked of an index: their texts needn't be read for it."""
+    for statement in _INDEXES:
+        db.execute(statement)
+    manifest = dict(db.execute("SELECT key, value FROM manifest").fetchall())
+    if manifest:
+        manifest |= {
+            "format_version": "3",
+            "generation_end": "0",
+            "shards": "[]",
+            "trained": "null",
+            "trained_on": "0",
+            "probes": "0",
+            "recall": "1.0",
+            "wide_recall": "1.0",
+            "measured_on": "0",
+            "revision": str(int(manifest["revision"]) + 1),
+        }
+        manifest["checksum"] = str(manifest_checksum(manifest))
         db.execute("DELETE FROM manifest")
         db.conn.executemany("INSERT INTO manifest (key, value) VALUES (?, ?)", list(manifest.items()))
 
@@ -197,6 +230,7 @@ def _connect(path: Path, *, write: bool, immutable: bool = False) -> sqlite3.Con
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         connection.execute("SELECT count(*) FROM sqlite_schema")
     except sqlite3.Error:
         connection.close()

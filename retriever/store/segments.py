@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from retriever.errors import REPAIR, IndexDamagedError
+from retriever.store.seen import SeenFiles
 
 _MAGIC = 1337
 _END = struct.Struct("<II")
@@ -22,14 +24,20 @@ _KNOWN_VERSION = 7
 """Of tantivy's format: what is known of its files beyond their ends holds for this one."""
 _PARTS = ("fast", "fieldnorm", "idx", "pos", "store", "term")
 _READ_AT_ONCE = 1 << 22
+_WORTH_NOTING = 1 << 24
+"""Bytes that take longer to read than a note of it takes to write."""
 META = "meta.json"
 
 
 class SegmentCheck:
-    """Checks the files of a tantivy index that `meta.json` names; each but once, since they never change."""
+    """Checks the files of a tantivy index that `meta.json` names; each but once, since they never change.
+
+    What some process has found whole is noted beside the folder (`seen.py`).
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._note = folder.with_name(f"{folder.name}.seen")
         self._whole: set[tuple[str, int | None]] = set()
 
     def published(self) -> bytes:
@@ -62,16 +70,39 @@ class SegmentCheck:
             OSError: It can't be read.
         """
         named = self.files(published)
-        for name, rows in named.items():
-            if (name, rows) not in self._whole:
-                try:
-                    held = _check_file(self._folder / name)
-                except FileNotFoundError:
-                    return False
-                if rows is not None and held not in (rows, None):
-                    raise _damaged(self._folder / META, f"{name} holds {held} rows, not {rows}")
-                self._whole.add((name, rows))
+        new = [(name, rows) for name, rows in named.items() if (name, rows) not in self._whole]
+        if new and not self._check(new, SeenFiles(self._note), set(named)):
+            return False
         self._whole.intersection_update(named.items())
+        return True
+
+    def is_in_step(self, revision: int) -> bool:
+        """Whether a writer left SQLite, at this revision, in step with what is published now."""
+        return SeenFiles(self._note).in_step(revision, self.published())
+
+    def note_in_step(self, revision: int) -> None:
+        """Notes that SQLite, at this revision, is in step with what is published now."""
+        published, seen = self.published(), SeenFiles(self._note)
+        seen.set_in_step(revision, published)
+        seen.save(set(self.files(published)))
+
+    def _check(self, new: Sequence[tuple[str, int | None]], seen: SeenFiles, names: set[str]) -> bool:
+        """Checks files that this process hasn't checked yet."""
+        read = 0
+        for name, rows in new:
+            path = self._folder / name
+            try:
+                if not seen.knows(path, rows):
+                    held = _check_file(path)
+                    if rows is not None and held not in (rows, None):
+                        raise _damaged(self._folder / META, f"{name} holds {held} rows, not {rows}")
+                    seen.add(path, rows)
+                    read += path.stat().st_size
+            except FileNotFoundError:
+                return False
+            self._whole.add((name, rows))
+        if read > _WORTH_NOTING:
+            seen.save(names)
         return True
 
 

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,14 +19,19 @@ from retriever.store.checksums import (
     whole_chunks,
     whole_documents,
 )
+from retriever.store.dense import Generation
 from retriever.store.failures import damaged
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalHit, LexicalReader
 from retriever.store.manifest import Manifest
 from retriever.store.records import FileRecord
 from retriever.store.sources import source_state
-from retriever.store.vectors import DenseHit, Generation, Ids, Vectors, exact_search
+from retriever.store.vectors import DenseHit, Ids, Selection, Vectors, exact_search
 from retriever.types import Anchor, Document, IndexStatus, SourceState
+
+_FEW = 2000
+"""So few chunks that a filter leaves are compared one by one: faster than looking through all lists for them."""
+_FILTERS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,18 @@ class State:
     generation: Generation | None
     delta_ids: Ids  # (N,)
     delta: Vectors  # (N, C)
-    tombstones: Ids
+    living: Selection
+    """All of the generation that wasn't deleted since."""
+    deleted: frozenset[int]
+    next_id: int
+    """The id that the next chunk gets."""
     searcher: Any
     whole: set[int] = field(default_factory=set)
     """Keys of documents whose checksums were found right."""
+    sheets: list[frozenset[int]] = field(default_factory=list)
+    """Once it was asked for: keys of documents whose rows are passages of their own."""
+    filtered: dict[tuple[Filter, ...], Allowed] = field(default_factory=dict)
+    """What the last few filters leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +62,13 @@ class Allowed:
 
     documents: Sequence[int]
     chunks: Ids
+    newer: Ids
+    """Those of the chunks that came after the generation."""
+    older: Selection
+    """The others, but for those that were deleted since."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredChunk:
+class StoredChunk(NamedTuple):
     """A chunk's row: which document it is of, and where in it.
 
     `section` is the same for chunks that may be shown as one passage: those under the same headings, but not rows of
@@ -121,6 +137,15 @@ class Snapshot:
         """What filters leave; `None` where there are no filters."""
         if not filters:
             return None
+        known, key = self._state.filtered, tuple(filters)
+        if key not in known:
+            found = self._allowed(filters)
+            if len(known) >= _FILTERS_KEPT:
+                known.clear()
+            known[key] = found
+        return known[key]
+
+    def _allowed(self, filters: Sequence[Filter]) -> Allowed:
         condition, values = compile_filters(filters)
         # The condition is made of fixed parts; values are parameters.
         matching = f"SELECT d.key FROM documents d LEFT JOIN files f ON f.id = d.file WHERE {condition}"  # noqa: S608
@@ -130,39 +155,52 @@ class Snapshot:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
                 raise FilterError(f"these filters are more than SQLite takes: {error}") from error
             raise
-        chunks = self._db.execute(
-            f"SELECT id FROM chunks WHERE document IN ({matching}) ORDER BY id",  # noqa: S608
-            values,
-        ).fetchall()
-        return Allowed(documents, np.array([row[0] for row in chunks], dtype=np.int64))
+        query = "SELECT id FROM chunks WHERE document IN (SELECT value FROM json_each(?))"
+        chunks = self._db.execute(query, [json.dumps(documents)])
+        ids = np.sort(np.array([row[0] for row in chunks], dtype=np.int64))
+        border = np.searchsorted(ids, self.manifest.generation_end, side="right")
+        return Allowed(documents, ids, ids[border:], Selection(ids[:border], self._state.living.without))
 
     def dense(self, vector: Vectors, limit: int, allowed: Allowed | None) -> list[DenseHit]:
-        """The nearest chunks to `vector (C,)`, best first: generation and delta together."""
+        """The nearest chunks to `vector (C,)`, best first: generation and delta together.
+
+        Raises:
+            IndexDamagedError: A vector, or a list, isn't what was written.
+        """
         state = self._state
-        only = allowed.chunks if allowed is not None else None
-        found: list[DenseHit] = []
-        if state.generation is not None:
-            found += state.generation.search(vector, limit, only=only, without=state.tombstones)
         ids, matrix = state.delta_ids, state.delta
-        if only is not None:
-            kept = np.isin(ids, only)
+        if allowed is not None:
+            kept = np.isin(ids, allowed.newer)
             ids, matrix = ids[kept], matrix[kept]
-        found += exact_search(ids, matrix, vector, limit)
+        found = exact_search(ids, matrix, vector, limit)
+        if state.generation is not None:
+            found += self._in_generation(state.generation, vector, limit, allowed)
         return sorted(found, key=lambda hit: (-hit.score, hit.chunk))[:limit]
+
+    def _in_generation(
+        self, generation: Generation, vector: Vectors, limit: int, allowed: Allowed | None
+    ) -> list[DenseHit]:
+        living = self._state.living
+        if allowed is not None:
+            living = allowed.older
+            if living.only is not None and len(living.only) <= _FEW and not generation.is_exact:
+                return exact_search(*generation.vectors(living.only), vector, limit)
+        candidates, scores = generation.search(vector, limit, living)
+        if not generation.is_exact:
+            return exact_search(*generation.vectors(candidates), vector, limit)
+        return [
+            DenseHit(chunk, score) for chunk, score in zip(candidates.tolist(), scores.tolist(), strict=True)
+        ]
 
     def lexical(self, question: str, limit: int, allowed: Allowed | None) -> list[LexicalHit]:
         """The chunks that hold the question's words best, best first."""
+        state = self._state
         documents = allowed.documents if allowed is not None else None
         asked = limit
         while True:
-            hits = self._lexical.search(self._state.searcher, question, asked, documents)
-            ids = json.dumps([hit.chunk for hit in hits])
-            rows = self._db.execute(
-                "SELECT id FROM chunks WHERE id IN (SELECT value FROM json_each(?))", [ids]
-            )
-            known = {row[0] for row in rows}
-            found = [hit for hit in hits if hit.chunk in known]
+            hits = self._lexical.search(state.searcher, question, asked, documents)
             # tantivy may still hold, or already hold, chunks that aren't of this state.
+            found = [hit for hit in hits if hit.chunk < state.next_id and hit.chunk not in state.deleted]
             if len(found) >= limit or len(hits) < asked:
                 return found[:limit]
             asked *= 2
@@ -174,16 +212,26 @@ class Snapshot:
             IndexDamagedError: One isn't there.
         """
         rows = self._db.execute(
-            'SELECT c.id, c.document, c.start, c."end",'
-            " CASE WHEN d.format IN ('csv', 'xlsx', 'ods') THEN CAST(c.id AS TEXT) ELSE c.headings END"
-            " FROM chunks c JOIN documents d ON d.key = c.document"
-            " WHERE c.id IN (SELECT value FROM json_each(?))",
+            'SELECT id, document, start, "end", headings FROM chunks'
+            " WHERE id IN (SELECT value FROM json_each(?))",
             [json.dumps(list(ids))],
         )
-        found = [StoredChunk(*row) for row in rows]
+        sheets = self._sheets()
+        found = [
+            StoredChunk(row[0], row[1], row[2], row[3], str(row[0]) if row[1] in sheets else row[4])
+            for row in rows
+        ]
         if len(found) != len(set(ids)):
             raise damaged(f"{len(set(ids)) - len(found)} passages are missing", self._paths.root)
         return found
+
+    def _sheets(self) -> frozenset[int]:
+        """Keys of documents whose rows are passages of their own; asked once for a state, of an index of SQLite's."""
+        kept = self._state.sheets
+        if not kept:
+            rows = self._db.execute("SELECT key FROM documents WHERE format IN ('csv', 'xlsx', 'ods')")
+            kept.append(frozenset(row[0] for row in rows))
+        return kept[0]
 
     def passages(self, places: Sequence[Place]) -> list[StoredPassage]:
         """What a hit shows, for each place, in the order of `places`; the rows that it is made of are checked.
@@ -215,6 +263,8 @@ class Snapshot:
             )
             for row in rows
         }
+        if len(found) != len(places):
+            raise damaged(f"{len(places) - len(found)} passages are missing", self._paths.root)
         return [found[i] for i in range(len(places))]
 
     def source(self, passage: StoredPassage) -> SourceState:
@@ -303,7 +353,11 @@ class Snapshot:
             dimension=manifest.dimension,
             language=manifest.language,
             pending=len(self._state.delta_ids),
+            search="exact" if manifest.trained is None else "lists",
+            lists=self._state.generation.lists if self._state.generation is not None else 0,
+            probes=manifest.probes,
             recall=manifest.recall,
+            wide_recall=manifest.wide_recall,
             size=self._paths.size(),
         )
 

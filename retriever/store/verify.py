@@ -12,13 +12,13 @@ import numpy as np
 
 from retriever.errors import IndexDamagedError, IndexNotFoundError
 from retriever.store.checksums import CHUNK_COLUMNS, DOCUMENT_COLUMNS, DOCUMENTS, ChunkRow, DocumentRow
+from retriever.store.dense import Generation
 from retriever.store.failures import sqlite_told
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalReader
 from retriever.store.manifest import Manifest, read_manifest
 from retriever.store.schema import connect
 from retriever.store.sources import file_sha256
-from retriever.store.vectors import Generation
 
 _ATTEMPTS = 5
 """How often it is looked again where something seems to be wrong while somebody writes."""
@@ -156,13 +156,12 @@ def _generation_damage(
     ).fetchone()[0]
     if masked:
         yield f"vectors: {masked} passages are taken for deleted"
-    if not manifest.generation:
+    if not manifest.shards:
         return
-    path = paths.generation(manifest.generation)
     try:
-        stored = Generation(path, manifest.dimension, manifest.shards).ids()
+        stored = Generation(paths.vectors, manifest).ids()
     except FileNotFoundError:
-        yield f"vectors: a file of {path.name} is missing"
+        yield "vectors: a file is missing"
         return
     except IndexDamagedError as error:
         yield f"vectors: {error}"

@@ -30,7 +30,7 @@ from retriever.store.checksums import (
     DocumentRow,
 )
 from retriever.store.failures import sqlite_told, told
-from retriever.store.generations import drop_old_generations, needs_generation, write_generation
+from retriever.store.generations import drop_old_files, names_of, needs_generation, write_generation
 from retriever.store.inputs import FreedVectors, SeenFile, Vector, file_paths, known_vectors, seen_files
 from retriever.store.layout import IndexPaths, make_folder, size_of
 from retriever.store.lexical import Held, LexicalWriter
@@ -57,6 +57,9 @@ class IndexWriter:
         self._obsolete: list[int] = []
         self._freed = FreedVectors()
         self._pending_deletes = False
+        self._in_step = False
+        self._documents = self._manifest.documents
+        self._chunks = self._manifest.chunks
         if recover:
             self._recover()
 
@@ -128,7 +131,7 @@ class IndexWriter:
             if not self._broken:
                 with told(self.paths.root):
                     self._flush_deletes()
-                    self._lexical.close()
+                    self._lexical.close(self._manifest.revision if self._in_step else None)
                     self._db.execute("PRAGMA optimize")
             else:
                 with suppress(IndexAccessError, IndexDamagedError):
@@ -199,7 +202,7 @@ class IndexWriter:
         files: Sequence[FileRecord] = (),
         complete: Sequence[str] = (),
     ) -> int:
-        """One commit.
+        """One commit, and a merge if one is due.
 
         Args:
             run: Number of this run.
@@ -221,6 +224,8 @@ class IndexWriter:
                 if old:
                     self._delete([old[0]])
                 put_document(self._db, self._lexical, run, document)
+                self._documents += 1
+                self._chunks += len(document.chunks)
             self._db.executemany(
                 "UPDATE documents SET run = ? WHERE id = ?", [(run, id_) for id_ in unchanged]
             )
@@ -231,6 +236,7 @@ class IndexWriter:
                 keys = [row[0] for row in self._db.execute(query, [path, run]).fetchall()]
                 self._delete(keys)
                 removed += len(keys)
+        self.merge()
         return removed
 
     def remove_documents(self, ids: Iterable[str]) -> int:
@@ -257,16 +263,22 @@ class IndexWriter:
         return removed
 
     def merge(self, *, force: bool = False) -> bool:
-        """Builds the next generation if enough came or went since the current one; says whether it did."""
+        """Builds the next generation if enough came or went since the current one; says whether it did.
+
+        Args:
+            force: Build all of its files anew, due or not.
+        """
         if not force and not needs_generation(self._db, self._manifest):
             return False
         with told(self.paths.root):
             self._flush_deletes()
-            generation = write_generation(self._db, self.paths, self._manifest)
+            generation = write_generation(self._db, self.paths, self._manifest, anew=force)
+        kept = [shard.last for shard in generation.shards if shard in self._manifest.shards]
         with self._commit():
-            self._db.execute("DELETE FROM tombstones")
+            # Files that were written now hold none of these.
+            self._db.execute("DELETE FROM tombstones WHERE chunk > ?", [max(kept, default=0)])
             self._manifest = generation
-        drop_old_generations(self.paths, generation.generation)
+        drop_old_files(self.paths, self._manifest)
         return True
 
     def drop_damaged(self) -> list[str]:
@@ -307,8 +319,8 @@ class IndexWriter:
             self._db.executemany(
                 "INSERT OR IGNORE INTO tombstones (chunk) VALUES (?)", [(id_,) for id_ in chunks]
             )
-            self._db.execute("DELETE FROM chunks WHERE document = ?", [key])
-            self._db.execute("DELETE FROM documents WHERE key = ?", [key])
+            self._chunks -= self._db.execute("DELETE FROM chunks WHERE document = ?", [key]).rowcount
+            self._documents -= self._db.execute("DELETE FROM documents WHERE key = ?", [key]).rowcount
 
     @contextmanager
     def _commit(self) -> Iterator[None]:
@@ -319,16 +331,17 @@ class IndexWriter:
         try:
             with told(self.paths.root), transaction(self._db):
                 yield
-                documents, chunks = self._db.execute(
-                    "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
-                ).fetchone()
                 self._manifest = replace(
-                    self._manifest, documents=documents, chunks=chunks, revision=self._manifest.revision + 1
+                    self._manifest,
+                    documents=self._documents,
+                    chunks=self._chunks,
+                    revision=self._manifest.revision + 1,
                 )
                 write_manifest(self._db, self._manifest)
                 self._lexical.commit()
         except BaseException:
             self._manifest = before
+            self._documents, self._chunks = before.documents, before.chunks
             self._obsolete = []
             self._take_back()
             raise
@@ -345,6 +358,7 @@ class IndexWriter:
             self._pending_deletes = True
         except (IndexAccessError, IndexDamagedError):  # then the next writer does, when it opens
             self._broken = True
+            self._in_step = False
 
     def _flush_deletes(self) -> None:
         if self._pending_deletes:
@@ -353,10 +367,16 @@ class IndexWriter:
 
     def _recover(self) -> None:
         """Puts right what a kill left: files aside, passages in tantivy that SQLite never committed or let go."""
-        drop_old_generations(self.paths, self._manifest.generation)
-        folder = self.paths.generation(self._manifest.generation)
-        if any(size_of(folder / shard.name) != shard.size for shard in self._manifest.shards):
+        drop_old_files(self.paths, self._manifest)
+        files = names_of(self._manifest).items()
+        if any(size_of(self.paths.vectors / name) != size for name, size in files):
             self.merge(force=True)
+        if not self._lexical.is_in_step(self._manifest.revision):
+            self._compare_lexical()
+        self._in_step = True
+
+    def _compare_lexical(self) -> None:
+        """Makes tantivy hold what SQLite does."""
         stored = Held(*self._db.execute("SELECT count(*), coalesce(sum(id), 0) FROM chunks").fetchone())
         if self._lexical.held() == stored:
             return
@@ -419,4 +439,4 @@ def _open_lexical(paths: IndexPaths, language: str) -> LexicalWriter:
 def _foreign(root: Path) -> Iterator[Path]:
     """What lies in a folder that isn't of an index: only an empty folder, or a started index, becomes one."""
     own = IndexPaths(root)
-    return (path for path in root.iterdir() if path not in {own.lock, own.vectors, own.lexical})
+    return (path for path in root.iterdir() if path not in {own.lock, own.vectors, own.lexical, own.seen})

@@ -83,6 +83,7 @@ def open_index(area: Path, encoder: TextEncoder) -> Iterator[Indexer]:
 
     indexer.batches._MOST_CHUNKS = 9
     generations._AT_LEAST = 12
+    generations.APPROXIMATE_FROM = 32
     new = not (area / "index" / "index.sqlite").exists()
     chunking = ChunkingConfig(max_tokens=40, overlap_tokens=0, context_tokens=10) if new else None
     with Indexer.open(area / "index", encoder=encoder, chunking=chunking) as opened:
@@ -153,9 +154,11 @@ def make_outdated(area: Path) -> None:
     connection.executescript(
         "ALTER TABLE documents DROP COLUMN checksum; ALTER TABLE chunks DROP COLUMN checksum;"
         "DROP INDEX chunks_input; ALTER TABLE chunks DROP COLUMN input;"
-        "DELETE FROM manifest WHERE key IN ('checksum', 'shards', 'documents', 'chunks');"
+        "DROP INDEX documents_run; DROP INDEX documents_format;"
+        "DELETE FROM manifest WHERE key IN ('checksum', 'shards', 'documents', 'chunks', 'trained', 'trained_on',"
+        " 'probes', 'wide_recall', 'measured_on');"
         "UPDATE manifest SET value = '1' WHERE key = 'format_version';"
-        "DELETE FROM _sqlite_migrations WHERE name IN ('m002_checksums', 'm004_inputs');"
+        "DELETE FROM _sqlite_migrations WHERE name IN ('m002_checksums', 'm003_files_of_lists', 'm004_inputs');"
     )
     connection.close()
 
