@@ -527,9 +527,9 @@ def test_it_ends_when_it_is_told_to(tmp_path: Path, tiny_encoder: TextEncoder) -
         tmp_path / "index",
         encoder=tiny_encoder,
         report=reports.append,
-        progress=lambda progress: stop.set() if progress.files == 20 else None,
+        progress=lambda progress: stop.set() if progress.files >= 20 else None,
     )
-    thread = threading.Thread(target=watcher.run, args=(stop,))
+    thread = threading.Thread(target=watcher.run, args=(stop,), daemon=True)
     thread.start()
     thread.join(DEADLINE)
     assert not thread.is_alive()
