@@ -14,6 +14,7 @@ from cli.commands.evaluate import eval_app
 from cli.commands.index import index
 from cli.commands.manage import compact, remove, status, verify
 from cli.commands.search import search
+from cli.commands.serve import serve
 from cli.commands.train import train_app
 from retriever.errors import SpanseekError
 
@@ -48,6 +49,7 @@ def _options(
 
 app.command()(index)
 app.command()(search)
+app.command()(serve)
 app.command()(status)
 app.command()(remove)
 app.command()(verify)
