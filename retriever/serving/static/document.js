@@ -136,6 +136,9 @@ function showText(body, state, found) {
     if (has && from < to) {
       element.append(line.slice(0, from - place), h("mark", { id: first ? "place" : null }, line.slice(from - place, to - place)), line.slice(to - place));
       first = false;
+    } else if (element.classList.contains("heading")) {
+      const sign = line.match(/^#+\s*/)[0];
+      element.append(h("span", { class: "sign" }, sign), line.slice(sign.length));
     } else element.append(line || "\u200b");
     group.append(element);
     place += line.length + 1;

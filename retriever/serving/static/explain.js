@@ -1,7 +1,7 @@
 // Where an answer comes from: how likely each word is part of it, and the parts of the scores.
 
 import { h } from "/static/dom.js";
-import { percent } from "/static/text.js";
+import { flat, percent } from "/static/text.js";
 
 /** Text from `from` to `to` (UTF-16), the likelier a word the stronger its shade; `marks` are underlined. */
 export function shaded(text, shades, from, to, marks) {
@@ -10,14 +10,14 @@ export function shaded(text, shades, from, to, marks) {
   for (const [start, end, share] of shades) {
     const [first, after] = [Math.max(text.unit(start), from), Math.min(text.unit(end), to)];
     if (after <= first || first < last) continue;
-    parts.push(text.text.slice(last, first));
+    parts.push(flat(text.text.slice(last, first)));
     const inside = marks.some(([begin, finish]) => first >= begin && after <= finish);
     const word = h("span", { class: inside ? "shade inside" : "shade", title: percent(share) }, text.text.slice(first, after));
     word.style.setProperty("--likely", (0.08 + 0.92 * share).toFixed(3));
     parts.push(word);
     last = after;
   }
-  parts.push(text.text.slice(last, to));
+  parts.push(flat(text.text.slice(last, to)));
   return parts;
 }
 

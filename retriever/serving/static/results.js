@@ -3,10 +3,11 @@
 import { placeOf, write } from "/static/address.js";
 import { h, icon, ICONS } from "/static/dom.js";
 import { answerBars, passageBars, shaded } from "/static/explain.js";
-import { around, baseName, percent, Text, wordsOf } from "/static/text.js";
+import { afterHeadings, around, baseName, flat, percent, Text, wordsOf } from "/static/text.js";
 
 const ROOM = 340;
 const LONG = 90;
+const LEAST_GUESS = 0.05; // what is less likely isn't worth showing
 const SOURCES = {
   changed: ["changed since", "The file has changed since it was indexed."],
   gone: ["file gone", "The file is gone since it was indexed."],
@@ -77,7 +78,7 @@ function nothing(asked, state, actions) {
     h(
       "p",
       { class: "actions" },
-      some && !state.guesses && asked.confidence > 0 &&
+      some && !state.guesses && asked.confidence >= LEAST_GUESS &&
         h("button", { type: "button", class: "soft", click: actions.guess }, `Show the best guess, ${percent(asked.confidence)} likely`),
       state.where.length > 0 && h("button", { type: "button", class: "soft", click: actions.unfilter }, "Search without filters"),
     ),
@@ -105,25 +106,28 @@ function confidence(share) {
 }
 
 function answer(item, asked, state, leading) {
+  const headings = asked.passages.find((hit) => hit.document === item.document && hit.start <= item.start && item.end <= hit.end)?.headings ?? [];
   const words = h("a", { class: "go", href: write(placeOf(state, item)), "data-place": "" }, item.text.replace(/\s+/g, " "));
   return h(
     "article",
     { class: leading ? "card answer" : "card answer other" },
     confidence(item.confidence),
-    h(leading ? "h3" : "h3", { class: item.text.length > LONG ? "words long" : "words" }, words),
-    quotation(item, state, leading ? ROOM : Math.round(ROOM * 0.6)),
-    place(item),
+    h("h3", { class: item.text.length > LONG ? "words long" : "words" }, words),
+    quotation(item, state, headings, leading ? ROOM : Math.round(ROOM * 0.6)),
+    place(item, headings),
     state.explain && answerBars(item, asked),
   );
 }
 
 /** The words in their passage. */
-function quotation(item, state, room) {
+function quotation(item, state, headings, room) {
   const passage = new Text(item.passage.text);
   const start = passage.unit(item.start - item.passage.start);
   const end = passage.unit(item.end - item.passage.start);
-  const [from, to] = around(passage.text, start, end, room);
-  const before = from > 0 && "… ";
+  const begin = Math.min(start, afterHeadings(passage.text, headings));
+  const [first, to] = around(passage.text, start, end, room);
+  const from = Math.max(first, begin);
+  const before = from > begin && "… ";
   const after = to < passage.text.length && " …";
   if (state.explain && item.shades) {
     const marks = [[start, end]];
@@ -138,11 +142,6 @@ function quotation(item, state, room) {
     flat(passage.text.slice(end, to)),
     after,
   );
-}
-
-/** Breaks of paragraphs stay visible, other breaks of lines don't. */
-function flat(text) {
-  return text.replace(/[ \t]*\n[ \t]*\n\s*/g, " ¶ ").replace(/\s+/g, " ");
 }
 
 function passages(shown, state, asked) {
@@ -161,8 +160,10 @@ function passage(item, shown, state) {
   const text = new Text(item.text);
   const words = wordsOf(shown.question, item.text);
   const centre = densest(words, ROOM);
-  const [from, to] = around(item.text, centre[0], centre[1], ROOM);
-  const begins = from > 0 && "… ";
+  const begin = afterHeadings(item.text, item.headings);
+  const [first, to] = around(item.text, Math.max(begin, centre[0]), Math.max(begin, centre[1]), ROOM);
+  const from = Math.max(first, begin);
+  const begins = from > begin && "… ";
   const ends = to < item.text.length && " …";
   const name = item.title || item.headings[0] || baseName(item.document);
   const above = item.headings.filter((heading) => heading !== name);
@@ -209,7 +210,7 @@ function marked(text, words, from, to) {
   return parts;
 }
 
-function place(item) {
+function place(item, headings = []) {
   const source = SOURCES[item.source];
   return h(
     "p",
@@ -218,6 +219,7 @@ function place(item) {
     h("span", { class: "path" }, item.path || item.document),
     item.page !== null && h("span", {}, `page ${item.page}`),
     item.line !== null && h("span", {}, `line ${item.line.toLocaleString("en")}`),
+    headings.length > 0 && h("span", {}, headings[headings.length - 1]),
     source && h("span", { class: "badge", title: source[1] }, source[0]),
   );
 }

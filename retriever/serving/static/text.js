@@ -33,6 +33,8 @@ const COMMON = new Set(
     "their there these they this to was we were what when where which who whom whose why will with would you your").split(" "),
 );
 
+const WORD = /[\p{L}\p{N}]+(?:[.,]\p{N}+)*/gu;
+
 function stem(word) {
   const plain = word.toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "");
   const ending = ["ing", "ies", "ed", "es", "s", "e"].find((end) => plain.endsWith(end) && plain.length - end.length >= 3);
@@ -41,8 +43,8 @@ function stem(word) {
 
 /** UTF-16 places of a question's words in a text. */
 export function wordsOf(question, text) {
-  const wanted = new Set((question.match(/[\p{L}\p{N}]+/gu) || []).filter((word) => !COMMON.has(word.toLowerCase())).map(stem));
-  return [...text.matchAll(/[\p{L}\p{N}]+/gu)]
+  const wanted = new Set((question.match(WORD) || []).filter((word) => !COMMON.has(word.toLowerCase())).map(stem));
+  return [...text.matchAll(WORD)]
     .filter((match) => wanted.has(stem(match[0])))
     .map((match) => [match.index, match.index + match[0].length]);
 }
@@ -63,6 +65,30 @@ export function around(text, start, end, room) {
     if (space >= 0) to = end + space;
   }
   return [from, to];
+}
+
+/** As it is read: wrapped lines run on; items, rows and paragraphs begin a line; signs of headings and tables go. */
+export function flat(text) {
+  return text
+    .replace(/^\s*\|?[\s:|-]*-{2,}[\s:|-]*$/gm, "")
+    .replace(/^[ \t]*#{1,6}[ \t]+/gm, "")
+    .replace(/\|[ \t]*(?=\n)/g, "")
+    .replace(/[ \t]*\n\s*\n\s*/g, "\u2029")
+    .replace(/[ \t]*\n(?=\s*(?:[-*•|]\s|\d{1,3}[.)]\s))\s*/g, "\u2029")
+    .replace(/\s*\n\s*/g, " ")
+    .replace(/\u2029(?:\|[ \t]*)?/g, "\n")
+    .replace(/[ \t\u00a0]+/g, " ");
+}
+
+/** Where a passage's own text begins, after headings that are shown above it. */
+export function afterHeadings(text, headings) {
+  let begin = 0;
+  for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", begin)) {
+    const line = text.slice(begin, end).replace(/^[#=\s]+|[#=\s]+$/g, "");
+    if (line && !headings.includes(line) && !/^[-=~*]+$/.test(line)) break;
+    begin = end + 1;
+  }
+  return begin;
 }
 
 /** `1 document`, `2,000 documents`. */
