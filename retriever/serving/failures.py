@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -83,7 +84,9 @@ async def _invalid(_: Request, error: Exception) -> Response:
 async def _http(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    return refusal(error.status_code, _lower(str(error.detail)), error.headers)
+    reason = str(error.detail)
+    is_phrase = reason == HTTPStatus(error.status_code).phrase
+    return refusal(error.status_code, reason.lower() if is_phrase else reason, error.headers)
 
 
 async def _busy(_: Request, error: Exception) -> Response:
