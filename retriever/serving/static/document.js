@@ -43,7 +43,7 @@ function head(state, found, go, pictured = false) {
           tab("Page", !state.text, () => go({ ...state, text: false })),
           tab("Text", state.text, () => go({ ...state, text: true })),
         ),
-      found && found.path && h("a", { class: "button", href: `${documentPath(found.document)}?original=1`, download: "" }, icon(ICONS.save), "Original"),
+      found && found.path && h("a", { class: "button", href: `${documentPath(found.document)}?original=1`, download: "", "aria-label": "Original file" }, icon(ICONS.save), h("span", {}, "Original")),
     ),
   );
 }
