@@ -110,6 +110,34 @@ def test_what_is_given_up_before_its_turn_is_not_answered() -> None:
     assert taken == [["a"]]
 
 
+def test_what_is_given_up_after_it_was_taken_is_not_answered_either() -> None:
+    answered: list[str] = []
+    taken: list[list[str]] = []
+    turn = threading.Semaphore(0)
+
+    def prepare(batch: Sequence[str]) -> None:
+        taken.append(list(batch))
+        assert turn.acquire(timeout=10)
+
+    asked: Lane[str, None] = Lane(
+        "test", prepare, answered.append, most_waiting=10, most_together=10, patience=100.0
+    )
+    first = asked.submit("a")
+    while not taken:
+        pass
+    others = [asked.submit(question) for question in ("b", "c", "c")]
+    turn.release()
+    first.result(10)
+    while len(taken) < 2:
+        pass
+    assert others[0].cancel(), "it was taken, but its turn hasn't come"
+    assert others[1].cancel()
+    turn.release()
+    asked.close()
+    assert taken == [["a"], ["b", "c"]]
+    assert answered == ["a", "c"], "somebody still wants c"
+
+
 def test_nothing_is_taken_that_would_wait_too_long() -> None:
     asked, taken, go = lane(str.upper, most_waiting=2)
     asked.submit("a")

@@ -170,9 +170,9 @@ class Lane(Generic[Q, A]):
     def _run(self) -> None:
         while True:
             jobs = self._take()
-            open_ = [job for job in jobs if job is not None and job.future.set_running_or_notify_cancel()]
-            if open_:
-                self._work(open_)
+            wanted = [job for job in jobs if job is not None and not job.future.cancelled()]
+            if wanted:
+                self._work(wanted)
             if None in jobs:
                 return
 
@@ -186,25 +186,35 @@ class Lane(Generic[Q, A]):
         return jobs
 
     def _work(self, jobs: Sequence[_Job[Q, A]]) -> None:
-        begun = time.perf_counter()
         self._observe(len(jobs))
         together: dict[Q, list[Future[A]]] = {}
         for job in jobs:
             together.setdefault(job.question, []).append(job.future)
+        begun = time.perf_counter()
+        failure: Exception | None = None
         try:
             self._prepare(list(together))
         except Exception as error:  # noqa: BLE001 - whoever asked is told
-            for job in jobs:
-                job.future.set_exception(error)
-            return
+            failure = error
+        share = (time.perf_counter() - begun) / len(together)
         for question, futures in together.items():
-            try:
-                answer = self._answer(question)
-            except Exception as error:  # noqa: BLE001
-                for future in futures:
-                    future.set_exception(error)
-            else:
-                for future in futures:
-                    future.set_result(answer)
-        spent = (time.perf_counter() - begun) / len(jobs)
-        self._seconds += _SMOOTHING * (spent - self._seconds)
+            # one that was given up meanwhile costs nothing more
+            open_ = [future for future in futures if future.set_running_or_notify_cancel()]
+            if open_:
+                begun = time.perf_counter()
+                self._tell(question, open_, failure)
+                spent = share + time.perf_counter() - begun
+                self._seconds += _SMOOTHING * (spent - self._seconds)
+
+    def _tell(self, question: Q, futures: Sequence[Future[A]], failure: Exception | None) -> None:
+        """Answers one question, to all who asked it."""
+        try:
+            if failure is not None:
+                raise failure
+            answer = self._answer(question)
+        except Exception as error:  # noqa: BLE001 - as above
+            for future in futures:
+                future.set_exception(error)
+        else:
+            for future in futures:
+                future.set_result(answer)
