@@ -6,6 +6,7 @@ import { $, h, icon, ICONS } from "/static/dom.js";
 import { baseName, counted, Text } from "/static/text.js";
 
 const TOGETHER = 80;
+const HIDDEN = 130; // pixels at the top that other things may cover
 const NUMBERED = new Set(["text", "markdown", "rst", "asciidoc", "latex", "code", "csv", "subtitles", "jsonl"]);
 const MONOSPACED = new Set(["code", "csv", "latex"]);
 
@@ -150,7 +151,10 @@ function showText(body, state, found) {
 
 function scrollTo(element) {
   if (!element) return;
-  const centre = () => element.scrollIntoView({ block: "center" });
+  const centre = () => {
+    const { top, bottom } = element.getBoundingClientRect();
+    if (top < HIDDEN || bottom > innerHeight - HIDDEN / 2) element.scrollIntoView({ block: "center" });
+  };
   centre();
   requestAnimationFrame(() => requestAnimationFrame(centre)); // what came into view has its real height now
 }

@@ -189,6 +189,7 @@ function back() {
 }
 
 function closed() {
+  document.body.classList.add("closed");
   $("gate").hidden = false;
   for (const id of ["hero", "filters", "results", "document"]) $(id).hidden = true;
   $("token").focus();
@@ -198,6 +199,7 @@ async function enter(token) {
   try {
     await letIn(token);
     $("gate").hidden = true;
+    document.body.classList.remove("closed");
     await begin();
   } catch (error) {
     closed();

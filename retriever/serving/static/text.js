@@ -88,6 +88,7 @@ export function afterHeadings(text, headings) {
     if (line && !headings.includes(line) && !/^[-=~*]+$/.test(line)) break;
     begin = end + 1;
   }
+  begin += text.slice(begin).match(/^\s*(?:\|\s*)?/)[0].length; // blanks, and what begins a table
   return begin;
 }
 
