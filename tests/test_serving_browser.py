@@ -41,6 +41,8 @@ DOCUMENTS = (
     "policies/lab-safety.pdf",
     "policies/purchasing-approvals.md",
 )
+ODD = "notes/50% #1 ü?.md"
+SIGNS = "# 😀😀\n\nThe 🧭 compass is kept by Ola Nordmann 👩‍🚀 in room 12.\n"
 ARTEFACTS = ROOT / "build" / "screenshots"
 CHROMIUM = os.environ.get("SPANSEEK_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = [
@@ -97,6 +99,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in DOCUMENTS:
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(SAMPLE / name, folder / name)
+    (folder / ODD).parent.mkdir()
+    (folder / ODD).write_text(SIGNS)
     with Indexer.open(folder / ".spanseek") as indexer:
         indexer.add_paths([folder])
     return folder / ".spanseek"
@@ -170,7 +174,7 @@ def box_of(page: Page, selector: str) -> dict[str, float]:
 
 def test_a_question_is_answered_while_it_is_typed(page_at: Open) -> None:
     page = page_at()
-    expect(page.locator("#holdings")).to_contain_text("4 documents")
+    expect(page.locator("#holdings")).to_contain_text("5 documents")
     expect(page.locator("#question")).to_be_focused()
     picture(page, "start")
     page.keyboard.type(ASSEMBLY)
@@ -214,6 +218,16 @@ def test_a_text_is_opened_at_the_words(page_at: Open) -> None:
     expect(again.locator("#document mark")).to_have_text(SLIPWAY)
     again.get_by_role("link", name="Results").click()
     expect(again.locator(".answer .words").first).to_have_text(SLIPWAY)
+
+
+def test_signs_that_are_two_units_to_javascript_move_no_mark(page_at: Open) -> None:
+    start = SIGNS.index("Ola")
+    page = page_at(f"/?doc={quote(ODD, safe='')}&start={start}&end={start + len('Ola Nordmann 👩‍🚀')}")
+    expect(page.locator("#document mark")).to_have_text("Ola Nordmann 👩‍🚀")
+    expect(page.locator("#document h1")).to_have_text("😀😀")
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Original file").click()
+    assert Path(started.value.path()).read_text() == SIGNS
 
 
 def test_a_pdf_is_opened_at_its_page_with_a_box_on_the_words(page_at: Open) -> None:
@@ -385,13 +399,13 @@ def test_a_token_is_asked_for_once(page_at: Open, root: Path) -> None:
         page.reload()
         expect(page.locator(".passage").first).to_be_visible()
         handed = page_at(f"/#token={TOKEN}", base=guarded)
-        expect(handed.locator("#holdings")).to_contain_text("4 documents")
+        expect(handed.locator("#holdings")).to_contain_text("5 documents")
         assert TOKEN not in handed.url
 
 
 def test_a_server_that_is_gone_is_said(page_at: Open) -> None:
     page = page_at()
-    expect(page.locator("#holdings")).to_contain_text("4 documents")
+    expect(page.locator("#holdings")).to_contain_text("5 documents")
     page.route("**/api/**", lambda route: route.fulfill(status=503, json={"error": "the index is away"}))
     page.locator("#question").fill("anything")
     expect(page.get_by_role("alert").filter(has_text="the index is away")).to_be_visible()

@@ -110,7 +110,7 @@ def test_it_serves_and_ends_when_what_runs_is_done(root: Path, tiny_reader_folde
         process.send_signal(signal.SIGTERM)
         for thread in asking:
             thread.join(60)
-        assert process.wait(60) in (0, -signal.SIGTERM)
+        assert process.wait(60) == 0
     finished = [status for status in replies if status == 200]
     assert finished, "what was under way is answered"
 
@@ -142,6 +142,38 @@ def _until_gone(address: str) -> None:
             get(f"{address}api/search?q=release")
     except OSError:
         return
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_what_runs_beside_it_begins_before_and_ends_after_it(
+    root: Path, tiny_reader_folder: Path, how: str
+) -> None:
+    code = f"""
+import os, signal, sys
+from contextlib import contextmanager
+from pathlib import Path
+from retriever import RerankConfig
+from retriever.serving.server import serve
+
+@contextmanager
+def beside():
+    print("begun")
+    yield
+    print("ended")
+
+def ready(address):
+    print("ready")
+    os.kill(os.getpid(), signal.{how})
+
+serve(Path(sys.argv[1]), port=0, rerank=RerankConfig(reader=sys.argv[2]), ready=ready, beside=beside())
+print("over")
+"""
+    command = [sys.executable, "-c", code, str(root), str(tiny_reader_folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.split() == ["begun", "ready", "ended", "over"]
 
 
 @pytest.mark.integration

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +47,7 @@ def serve(
         config: How much is allowed.
         rerank: How candidates are read.
         ready: Called with the address once it can be asked.
-        beside: Entered before the first request and left after the last one: what shall run along.
+        beside: Entered before the index is opened and left after the last request: what shall run along.
 
     Raises:
         SpanseekError: There is no index, it can't be used, or the address isn't free.
@@ -55,7 +57,12 @@ def serve(
             f"{host} can be reached from other machines: give a token, in a file with --token-file or as SPANSEEK_TOKEN"
         )
     config = config or ServingConfig()
-    with closing(_socket(host, port)) as listening:
+    with (
+        closing(_socket(host, port)) as listening,
+        beside or nullcontext(),
+        _ending(),
+        suppress(KeyboardInterrupt),
+    ):
         desk = Desk.open(root, config=config, rerank=rerank)
         app = create_app(desk, Gate(token, names))  # which closes the desk when it ends
         settings = uvicorn.Config(
@@ -72,8 +79,8 @@ def serve(
             timeout_graceful_shutdown=int(config.shutdown),
         )
         server = _Server(settings, lambda: ready(_address(listening)))
-        with beside or nullcontext():
-            server.run(sockets=[listening])
+        # it ends by itself at either signal, and then lets that have its usual effect
+        server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
@@ -87,6 +94,19 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Makes termination an interrupt, so that what is open is closed; only the main thread has signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _socket(host: str, port: int) -> socket.socket:

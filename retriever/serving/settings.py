@@ -36,7 +36,7 @@ class ServingConfig:
     most_waiting: int = 64
     most_together: int = 32
     timeout: float = 30.0
-    rate: float = 200.0
-    burst: int = 400
+    rate: float = 1000.0
+    burst: int = 2000
     picture_seconds: float = 20.0
     shutdown: float = 30.0
