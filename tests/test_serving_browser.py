@@ -216,7 +216,7 @@ def test_a_text_is_opened_at_the_words(page_at: Open) -> None:
     expect(mark).to_have_text(SLIPWAY)
     again = page_at(page.url.removeprefix(page.url.split("/?")[0]))  # somebody was sent the address
     expect(again.locator("#document mark")).to_have_text(SLIPWAY)
-    again.get_by_role("link", name="Results").click()
+    again.get_by_role("link", name="Results", exact=True).click()
     expect(again.locator(".answer .words").first).to_have_text(SLIPWAY)
 
 
