@@ -16,6 +16,7 @@ from cli.commands.index import index
 from cli.commands.manage import compact, remove, status, verify
 from cli.commands.mcp import mcp
 from cli.commands.search import search
+from cli.commands.serve import serve
 from cli.commands.train import train_app
 from cli.commands.watch import watch
 from retriever.errors import SpanseekError
@@ -51,6 +52,7 @@ def _options(
 
 app.command()(index)
 app.command()(search)
+app.command()(serve)
 app.command()(status)
 app.command()(remove)
 app.command()(verify)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from retriever.as_json import shown_path as shown_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,13 +60,6 @@ def input_lines() -> Iterator[str]:
         sys.stdin.reconfigure(errors="surrogateescape")
     for line in sys.stdin:
         yield line.rstrip("\n")
-
-
-def shown_path(path: str | Path) -> str:
-    """A path as the user would type it: relative to where they are, if it is below."""
-    absolute = Path(os.path.normpath(Path(path).absolute()))  # not resolve(): a link keeps its own name
-    here = Path.cwd()
-    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
 
 
 class IndexBar:

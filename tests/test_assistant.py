@@ -23,10 +23,10 @@ from mcp.types import CallToolResult, TextContent
 from cli.main import main
 from indexer import Indexer, InputDocument
 from retriever import RerankConfig, SpanseekError
+from retriever.access import check_access
 from retriever.assistant.follow import FollowedIndex
 from retriever.assistant.results import LONGEST_PASSAGE
 from retriever.assistant.server import LONGEST_QUESTION, LONGEST_STRETCH, Assistant, make_server
-from retriever.assistant.transports import check_access
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder

@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from cli.as_json import response_as_json
 from cli.main import main
 from cli.one_line import one_line, printable
 from cli.render import print_response
 from cli.snippet import LONGEST, snippet, snippet_around
+from retriever.as_json import response_as_json
 from retriever.config import RerankConfig
 from retriever.types import Answer, AnswerScores, Hit, Response, Scores, TextSpan, Timings
 

@@ -101,6 +101,8 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> 
     folders = {name.split("/")[0] for name in names}
     assert folders == {"retriever", "indexer", "cli", "spanseek-0.1.0.dist-info"}
     assert {"retriever/py.typed", "indexer/py.typed", "cli/py.typed"} <= set(names)
+    page = {f"retriever/serving/static/{file.name}" for file in (ROOT / "retriever/serving/static").iterdir()}
+    assert page <= set(names)
 
 
 @pytest.mark.integration

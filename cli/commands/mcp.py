@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +10,9 @@ import typer
 
 from cli.options import IndexOption, existing_index
 from cli.terminal import notice, shown_path
+from cli.token_option import VARIABLE, read_token
 from retriever.errors import SpanseekError
 
-_TOKEN = "SPANSEEK_TOKEN"  # noqa: S105 - the name of a variable
 _EXTRA = ("mcp", "mcp_types", "anyio", "pydantic", "starlette", "uvicorn")
 
 
@@ -31,7 +30,7 @@ def mcp(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=f"With --http: a file with the token that whoever asks must know. Default: ${_TOKEN}, or none.",
+            help=f"With --http: a file with the token that whoever asks must know. Default: ${VARIABLE}, or none.",
             show_default=False,
         ),
     ] = None,
@@ -73,7 +72,7 @@ def mcp(
             partial(make_server, index),
             host,
             port,
-            token=_token(token_file),
+            token=read_token(token_file),
             names=allow_host,
             ready=lambda url: notice(f"serving {shown_path(root)} to assistants at {url} (Ctrl-C ends it)"),
         )
@@ -86,13 +85,3 @@ def _address(given: str) -> tuple[str, int]:
     if not port.isdecimal() or not port.isascii() or int(port) > 65535:
         raise SpanseekError(f"--http takes HOST:PORT, such as 127.0.0.1:8766, not {given!r}")
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get(_TOKEN) or None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SpanseekError(f"the token can't be read from {file}: {reason}") from error

@@ -106,7 +106,7 @@ def search(
 
 def _print_line(ask: Callable[[str], Response], question: str, *, explain: bool) -> bool:
     """One question, one JSON object on one line; says whether anything was found."""
-    from cli.as_json import response_as_json
+    from retriever.as_json import response_as_json
 
     begun = time.perf_counter()
     response = ask(question)

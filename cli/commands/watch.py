@@ -67,13 +67,14 @@ def watch(
             if json_output:
                 _print_json(report)
             else:
-                _print(out, report, root)
+                print_report(out, report, root)
 
         selection = Selection(include, exclude, hidden)
         Watcher(paths, root, selection=selection, report=show, progress=bar.update if bar else None).run(stop)
 
 
-def _print(out: Console, report: WatchReport, root: Path) -> None:
+def print_report(out: Console, report: WatchReport, root: Path) -> None:
+    """A line of what happened, with the time."""
     kind, text = report.kind, printable(_text(report, root))
     now = time.strftime("%H:%M:%S")
     if not has_colour(out):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 
+from retriever.access import check_access
 from retriever.assistant.server import Assistant
 from retriever.errors import SpanseekError
 
@@ -29,7 +29,6 @@ _MOST_BYTES = 256 << 10
 _MOST_SESSIONS = 200
 _LAST_SECONDS = 5
 """That requests under way have when the server ends."""
-_SHORTEST_TOKEN = 16
 _BLOCK = 64 << 10
 
 
@@ -178,33 +177,6 @@ def _authorization(token: str | None) -> dict[str, Any]:
     # nobody issues tokens here: the URL is only there because the SDK wants one
     settings = AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None)
     return {"auth": settings, "token_verifier": _OneToken(token)}
-
-
-def check_access(host: str, token: str | None) -> None:
-    """Whether a server may listen there.
-
-    Raises:
-        SpanseekError: It would be open to others without a token, or the token is none.
-    """
-    if token is None:
-        if not _is_loopback(host):
-            raise SpanseekError(
-                f"{host} can be reached from other machines: that needs a token, in SPANSEEK_TOKEN or --token-file"
-            )
-        return
-    if len(token) < _SHORTEST_TOKEN:
-        raise SpanseekError(f"the token is too short to be a secret: at least {_SHORTEST_TOKEN} characters")
-    if not token.isascii() or any(not sign.isprintable() or sign.isspace() for sign in token):
-        raise SpanseekError("the token must be printable ASCII without spaces, or no header can hold it")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,17 +1,24 @@
-"""What `spanseek search --json` prints: names and their order are a contract with other programs."""
+"""What `spanseek search --json` prints and the server answers: names and their order are a contract with other programs."""
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-from cli.terminal import shown_path
 
 if TYPE_CHECKING:
     from retriever.types import Answer, Hit, Response, Timings
 
 _DIGITS = 6
+
+
+def shown_path(path: str | Path) -> str:
+    """A path as the user would type it: relative to where they are, if it is below."""
+    absolute = Path(os.path.normpath(Path(path).absolute()))  # not resolve(): a link keeps its own name
+    here = Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
 
 
 def response_as_json(response: Response, took_ms: float, *, explain: bool = False) -> dict[str, object]:

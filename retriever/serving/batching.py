@@ -1,0 +1,220 @@
+"""Questions that arrive together go through the model together.
+
+A lane is a queue with one thread. While it works, questions gather; then it takes all of them. Their vectors are
+computed in one pass: a question is a dozen tokens, and most of what a pass costs does not depend on how many there
+are. Passages are read one question after the other: a question's passages already fill several passes, and reading
+those of many at once measured no faster, while the first would have had to wait for the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+from retriever.storable import storable_text
+
+if TYPE_CHECKING:
+    from retriever.encoder import TextEncoder
+    from retriever.store.vectors import Vectors
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+_REMEMBERED = 4096
+_SMOOTHING = 0.2
+
+
+class QuestionVectors:
+    """The index's encoder for a `Retriever`, which remembers the vectors of questions. Safe to share by threads.
+
+    Args:
+        encoder: What computes them.
+        most: So many are remembered.
+    """
+
+    def __init__(self, encoder: TextEncoder, most: int = _REMEMBERED) -> None:
+        self._encoder = encoder
+        self._most = most
+        self._known: OrderedDict[str, Vectors] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def fingerprint(self) -> str:
+        return self._encoder.fingerprint
+
+    @property
+    def dimension(self) -> int:
+        return self._encoder.dimension
+
+    def encode_questions(self, questions: Sequence[str]) -> Vectors:
+        """`(N, C)`; those that aren't known are computed in one pass."""
+        wanted = [storable_text(question) for question in questions]
+        with self._lock:
+            known = {text: self._known[text] for text in wanted if text in self._known}
+        if new := [text for text in dict.fromkeys(wanted) if text not in known]:
+            known.update(zip(new, self._encoder.encode_questions(new), strict=True))
+        with self._lock:
+            for text in wanted:
+                self._known[text] = known[text]
+                self._known.move_to_end(text)
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+        return np.stack([known[text] for text in wanted])
+
+
+class QueueFullError(Exception):
+    """There are more questions than can be answered in time.
+
+    Attributes:
+        seconds: After so many it is worth asking again.
+    """
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"too many questions are waiting: ask again in {seconds} s")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Job(Generic[Q, A]):
+    question: Q
+    future: Future[A]
+
+
+class Lane(Generic[Q, A]):
+    """A queue of questions with one thread that answers them.
+
+    Args:
+        name: Of the thread.
+        prepare: Called once with all questions that are taken together.
+        answer: Called for each of them; equal ones that are taken together are answered once.
+        most_waiting: So many may wait.
+        most_together: So many are taken at once.
+        patience: Seconds that a question may wait; those that surely would wait longer aren't taken.
+        observe: Told how many were taken together.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        prepare: Callable[[Sequence[Q]], object],
+        answer: Callable[[Q], A],
+        *,
+        most_waiting: int,
+        most_together: int,
+        patience: float,
+        observe: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self._prepare = prepare
+        self._answer = answer
+        self._most_waiting = most_waiting
+        self._most_together = most_together
+        self._patience = patience
+        self._observe = observe
+        self._jobs: queue.SimpleQueue[_Job[Q, A] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._unanswered = 0
+        self._seconds = 0.0  # of one answer, a moving average
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Questions without an answer yet."""
+        return self._unanswered
+
+    def submit(self, question: Q) -> Future[A]:
+        """Queues a question; a future that is cancelled before its turn costs nothing.
+
+        Raises:
+            QueueFullError: It would wait too long.
+        """
+        with self._lock:
+            wait = self._unanswered * self._seconds
+            if self._closed or self._unanswered >= self._most_waiting or wait > self._patience:
+                raise QueueFullError(max(1, min(60, round(wait / 2))))
+            self._unanswered += 1
+        future: Future[A] = Future()
+        future.add_done_callback(self._done)
+        self._jobs.put(_Job(question, future))
+        return future
+
+    async def ask(self, question: Q) -> A:
+        """The answer, however long it takes.
+
+        Raises:
+            QueueFullError: It would wait too long.
+        """
+        return await asyncio.wrap_future(self.submit(question))
+
+    def close(self, seconds: float = 10.0) -> None:
+        """Answers what is queued, takes no more, and ends; after so many seconds nothing is waited for."""
+        with self._lock:
+            self._closed = True
+        self._jobs.put(None)
+        self._thread.join(seconds)
+
+    def _done(self, _: Future[A]) -> None:
+        with self._lock:
+            self._unanswered -= 1
+
+    def _run(self) -> None:
+        while True:
+            jobs = self._take()
+            wanted = [job for job in jobs if job is not None and not job.future.cancelled()]
+            if wanted:
+                self._work(wanted)
+            if None in jobs:
+                return
+
+    def _take(self) -> list[_Job[Q, A] | None]:
+        jobs = [self._jobs.get()]
+        while len(jobs) < self._most_together and None not in jobs:
+            try:
+                jobs.append(self._jobs.get_nowait())
+            except queue.Empty:
+                break
+        return jobs
+
+    def _work(self, jobs: Sequence[_Job[Q, A]]) -> None:
+        self._observe(len(jobs))
+        together: dict[Q, list[Future[A]]] = {}
+        for job in jobs:
+            together.setdefault(job.question, []).append(job.future)
+        begun = time.perf_counter()
+        failure: Exception | None = None
+        try:
+            self._prepare(list(together))
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            failure = error
+        share = (time.perf_counter() - begun) / len(together)
+        for question, futures in together.items():
+            # one that was given up meanwhile costs nothing more
+            open_ = [future for future in futures if future.set_running_or_notify_cancel()]
+            if open_:
+                begun = time.perf_counter()
+                self._tell(question, open_, failure)
+                spent = share + time.perf_counter() - begun
+                self._seconds += _SMOOTHING * (spent - self._seconds)
+
+    def _tell(self, question: Q, futures: Sequence[Future[A]], failure: Exception | None) -> None:
+        """Answers one question, to all who asked it."""
+        try:
+            if failure is not None:
+                raise failure
+            answer = self._answer(question)
+        except Exception as error:  # noqa: BLE001 - as above
+            for future in futures:
+                future.set_exception(error)
+        else:
+            for future in futures:
+                future.set_result(answer)

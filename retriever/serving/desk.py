@@ -1,0 +1,160 @@
+"""Where questions are answered: the index opened with its models, and two lanes to them.
+
+Passages alone take milliseconds, answers a second. So each has a lane: who only looks doesn't wait for who reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, cast
+
+from retriever.api import Retriever
+from retriever.serving.batching import Lane, QuestionVectors
+from retriever.serving.metrics import Metrics
+from retriever.serving.pictures import Pictures
+from retriever.serving.settings import ServingConfig
+from retriever.store.catalogue import Catalogue
+from retriever.types import Hit, Response, Scores
+
+if TYPE_CHECKING:
+    from retriever.config import RerankConfig
+    from retriever.encoder import SpanScorer, TextEncoder
+
+Shade = list[tuple[int, int, float]]
+_FAINT = 0.005
+"""A word that is less likely than this to be part of the answer isn't named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question and how it shall be answered; see `Retriever.respond`."""
+
+    question: str
+    k: int
+    where: tuple[str, ...] = ()
+    answers: int = 3
+    min_confidence: float | None = None
+    rerank: bool = True
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a question brought; shades of the answers' passages and of the hits, if they were asked for."""
+
+    response: Response
+    answer_shades: Sequence[Shade] = ()
+    hit_shades: Sequence[Shade] = ()
+
+
+class Desk:
+    """An index with all that answering needs. Safe to share by threads.
+
+    Args:
+        retriever: Opened with `vectors` as its encoder.
+        vectors: What embeds questions.
+        root: The index folder.
+        config: How much is allowed.
+    """
+
+    def __init__(
+        self, retriever: Retriever, vectors: QuestionVectors, root: Path, config: ServingConfig
+    ) -> None:
+        self.root = root
+        self.config = config
+        self.retriever = retriever
+        self.catalogue = Catalogue(root)
+        self.pictures = Pictures(self.catalogue, config.picture_seconds)
+        self.metrics = Metrics(
+            self.catalogue.counts, lambda: {"search": self._search.waiting, "ask": self._ask.waiting}
+        )
+        self._vectors = vectors
+        self._search = self._lane("search")
+        self._ask = self._lane("ask")
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        *,
+        config: ServingConfig | None = None,
+        rerank: RerankConfig | None = None,
+        encoder: TextEncoder | None = None,
+        scorer: SpanScorer | None = None,
+    ) -> Self:
+        """Opens an index and loads its models.
+
+        Args:
+            root: The index folder.
+            config: How much is allowed.
+            rerank: How candidates are read.
+            encoder: As for `Retriever.open`.
+            scorer: As for `Retriever.open`.
+
+        Raises:
+            SpanseekError: As `Retriever.open` and its models do.
+        """
+        with Retriever.open(root, encoder=encoder, rerank=rerank) as first:
+            vectors = QuestionVectors(first.encoder)
+        # it does all that a retriever asks of an encoder
+        retriever = Retriever.open(root, encoder=cast("TextEncoder", vectors), scorer=scorer, rerank=rerank)
+        try:
+            retriever.scorer  # noqa: B018 - the first question shouldn't wait for it
+            return cls(retriever, vectors, root, config or ServingConfig())
+        except BaseException:
+            retriever.close()
+            raise
+
+    def close(self) -> None:
+        """Answers what waits, and closes the index."""
+        for lane in (self._search, self._ask):
+            lane.close()
+        self.retriever.close()
+
+    async def ask(self, asked: Asked) -> Told:
+        """What a question brings.
+
+        Raises:
+            QueueFullError: It would wait too long.
+            SpanseekError: As `Retriever.respond` does.
+        """
+        return await (self._ask if asked.rerank else self._search).ask(asked)
+
+    def _lane(self, name: str) -> Lane[Asked, Told]:
+        config = self.config
+        return Lane(
+            name,
+            lambda batch: self._vectors.encode_questions([asked.question for asked in batch]),
+            self._answer,
+            most_waiting=config.most_waiting,
+            most_together=config.most_together,
+            patience=config.timeout,
+            observe=partial(self.metrics.together, name),
+        )
+
+    def _answer(self, asked: Asked) -> Told:
+        response = self.retriever.respond(
+            asked.question,
+            asked.k,
+            where=asked.where,
+            answers=asked.answers,
+            min_confidence=asked.min_confidence,
+            rerank=asked.rerank,
+        )
+        if asked.rerank:
+            self.metrics.answered(bool(response.answers))
+        if not asked.explain:
+            return Told(response)
+        passages = [
+            Hit(
+                answer.rank, answer.confidence, answer.document_id, answer.path, answer.title, answer.headings,
+                answer.page, answer.line, answer.passage.start, answer.passage.end, answer.passage.text, Scores(0.0),
+            )
+            for answer in response.answers
+        ]  # fmt: skip
+        shades = self.retriever.shades(asked.question, [*passages, *response.hits])
+        visible = [[shade for shade in words if shade[2] >= _FAINT] for words in shades]
+        return Told(response, visible[: len(passages)], visible[len(passages) :])

@@ -1,0 +1,151 @@
+"""Questions that arrive together go through the model together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from retriever.serving.batching import Lane, QuestionVectors, QueueFullError
+
+
+class Counted:
+    """Stands in for an encoder, and remembers how it was asked."""
+
+    fingerprint = "f"
+    dimension = 2
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def encode_questions(self, questions: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        self.asked.append(list(questions))
+        return np.array([[len(question), 1] for question in questions], dtype=np.float32)
+
+
+def test_vectors_are_remembered_and_computed_in_one_pass() -> None:
+    encoder = Counted()
+    vectors = QuestionVectors(encoder, most=3)  # type: ignore[arg-type]
+    assert vectors.encode_questions(["a", "bb", "a"])[:, 0].tolist() == [1, 2, 1]
+    assert vectors.encode_questions(["bb", "ccc"])[:, 0].tolist() == [2, 3]
+    assert encoder.asked == [["a", "bb"], ["ccc"]]
+    vectors.encode_questions(["dddd"])  # "a" was longest not asked for
+    vectors.encode_questions(["a", "ccc"])
+    assert encoder.asked[2:] == [["dddd"], ["a"]]
+
+
+def test_what_cannot_be_stored_is_asked_as_it_is_stored() -> None:
+    encoder = Counted()
+    vectors = QuestionVectors(encoder)  # type: ignore[arg-type]
+    vectors.encode_questions(["a\0b"])
+    vectors.encode_questions(["a\ufffdb"])  # as the retriever asks
+    assert encoder.asked == [["a\ufffdb"]]
+
+
+def lane(answer: object, **options: object) -> tuple[Lane[str, str], list[list[str]], threading.Event]:
+    """A lane that stands still until it is let go; what it took together."""
+    taken: list[list[str]] = []
+    go = threading.Event()
+
+    def prepare(batch: Sequence[str]) -> None:
+        taken.append(list(batch))
+        assert go.wait(10)
+
+    settings = {"most_waiting": 10, "most_together": 4, "patience": 100.0} | options
+    return Lane("test", prepare, answer, **settings), taken, go  # type: ignore[arg-type]
+
+
+def test_what_queues_while_it_works_is_taken_together() -> None:
+    answered: list[str] = []
+
+    def answer(question: str) -> str:
+        answered.append(question)
+        return question.upper()
+
+    sizes: list[int] = []
+    asked, taken, go = lane(answer, observe=sizes.append)
+    first = asked.submit("a")
+    while not taken:
+        pass
+    others = [asked.submit(question) for question in ("b", "c", "b", "d", "e")]
+    go.set()
+    assert [future.result(10) for future in (first, *others)] == ["A", "B", "C", "B", "D", "E"]
+    assert taken == [["a"], ["b", "c", "d"], ["e"]], "at most four at once, equal ones once"
+    assert answered == ["a", "b", "c", "d", "e"]
+    assert sizes == [1, 4, 1]
+    asked.close()
+    assert asked.waiting == 0
+
+
+def test_a_question_that_fails_fails_alone() -> None:
+    def answer(question: str) -> str:
+        if question == "b":
+            raise ValueError("b")
+        return question
+
+    asked, taken, go = lane(answer)
+    futures = [asked.submit("a")]
+    while not taken:
+        pass
+    futures += [asked.submit("b"), asked.submit("c")]
+    go.set()
+    assert futures[0].result(10) == "a"
+    with pytest.raises(ValueError, match="b"):
+        futures[1].result(10)
+    assert futures[2].result(10) == "c"
+    asked.close()
+
+
+def test_what_is_given_up_before_its_turn_is_not_answered() -> None:
+    asked, taken, go = lane(str.upper)
+    asked.submit("a")
+    while not taken:
+        pass
+    given_up = asked.submit("b")
+    assert given_up.cancel()
+    go.set()
+    asked.close()
+    assert taken == [["a"]]
+
+
+def test_what_is_given_up_after_it_was_taken_is_not_answered_either() -> None:
+    answered: list[str] = []
+    taken: list[list[str]] = []
+    turn = threading.Semaphore(0)
+
+    def prepare(batch: Sequence[str]) -> None:
+        taken.append(list(batch))
+        assert turn.acquire(timeout=10)
+
+    asked: Lane[str, None] = Lane(
+        "test", prepare, answered.append, most_waiting=10, most_together=10, patience=100.0
+    )
+    first = asked.submit("a")
+    while not taken:
+        pass
+    others = [asked.submit(question) for question in ("b", "c", "c")]
+    turn.release()
+    first.result(10)
+    while len(taken) < 2:
+        pass
+    assert others[0].cancel(), "it was taken, but its turn hasn't come"
+    assert others[1].cancel()
+    turn.release()
+    asked.close()
+    assert taken == [["a"], ["b", "c"]]
+    assert answered == ["a", "c"], "somebody still wants c"
+
+
+def test_nothing_is_taken_that_would_wait_too_long() -> None:
+    asked, taken, go = lane(str.upper, most_waiting=2)
+    asked.submit("a")
+    asked.submit("b")
+    with pytest.raises(QueueFullError, match="ask again in 1 s"):
+        asked.submit("c")
+    go.set()
+    asked.close()
+    assert taken
+    with pytest.raises(QueueFullError):
+        asked.submit("after the end")
