@@ -44,7 +44,10 @@ bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/encode.py
 	$(BIN)/python tests/benchmarks/search.py
 	$(BIN)/python tests/benchmarks/rerank.py
+	$(BIN)/python tests/benchmarks/indexing.py --files 10000
 	$(BIN)/python tests/benchmarks/memory.py
+	mkdir -p build && $(BIN)/python tests/benchmarks/scale.py --json > build/scale.json
+	$(BIN)/python tests/benchmarks/growth.py build/scale.json
 
 # About an hour: breaks indexes on purpose, in the long forms of the suites that 'make test' runs in short ones.
 TORTURE := $(BIN)/python tests/torture
