@@ -194,16 +194,16 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     monkeypatch.setattr(shipping, "SUMS_SHA256", shipping.sha256(folder / shipping.SUMS))
     monkeypatch.setattr(shipping, "_PACKAGED", tmp_path / "nowhere")
     monkeypatch.setattr(shipping, "_CHECKOUT", folder)
-    shipped_folder.cache_clear()
+    shipping._checked.cache_clear()
     yield folder
-    shipped_folder.cache_clear()
+    shipping._checked.cache_clear()
 
 
 def test_a_whole_model_is_found(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shipped_folder() == model_folder
     shutil.copytree(model_folder, tmp_path / "packaged")
     monkeypatch.setattr(shipping, "_PACKAGED", tmp_path / "packaged")
-    shipped_folder.cache_clear()
+    shipping._checked.cache_clear()
     assert shipped_folder() == tmp_path / "packaged", "what a wheel brought comes first"
 
 

@@ -15,7 +15,6 @@ from tokenizers import BertWordPieceTokenizer
 from retriever.confidence import CONFIDENCE, UNFITTED, ConfidenceModel
 from retriever.encoder import Passage, SpanScorer, TextEncoder
 from retriever.encoder import shipped as shipping
-from retriever.encoder.shipped import shipped_folder
 from retriever.training.ship import ship
 
 
@@ -56,7 +55,7 @@ def test_what_ships_is_the_default(
 
     monkeypatch.setattr(shipping, "SUMS_SHA256", digest)
     monkeypatch.setattr(shipping, "_PACKAGED", out)
-    shipped_folder.cache_clear()
+    shipping._checked.cache_clear()
     try:
         default = TextEncoder.load(precision="float32", device="cpu")
         scorer = SpanScorer.load(precision="float32", device="cpu")
@@ -72,4 +71,4 @@ def test_what_ships_is_the_default(
             np.testing.assert_allclose(np.exp(one.end), np.exp(other.end), atol=0.01)
         assert ConfidenceModel.of(out) == UNFITTED
     finally:
-        shipped_folder.cache_clear()
+        shipping._checked.cache_clear()

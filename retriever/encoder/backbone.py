@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from retriever.encoder.settings import SpanEncoderConfig
-from retriever.encoder.shipped import sha256, shipped_folder
+from retriever.encoder.shipped import sha256, shipped_folder, shipped_sums
 from retriever.errors import EncoderError, IndexFormatError
 
 DEFAULT_ENCODER = "default"
@@ -59,8 +59,9 @@ def find_encoder(name: str, *, fetch: bool = True) -> EncoderFiles:
     Raises:
         EncoderError: There is no such encoder, it isn't of the BERT family, or the default's files are damaged.
     """
+    known: dict[str, str] = {}
     if name == DEFAULT_ENCODER:
-        folder = shipped_folder()
+        folder, known = shipped_folder(), shipped_sums()
     elif Path(name).is_dir():
         folder = Path(name).resolve()
         name = str(folder)
@@ -72,7 +73,12 @@ def find_encoder(name: str, *, fetch: bool = True) -> EncoderFiles:
     weights = weights_file(folder)
     digest = hashlib.sha256()
     for path in (weights, *_deciding_files(folder)):
-        digest.update(path.name.encode() + b"\0" + sha256(path).encode() + b"\0")
+        digest.update(
+            path.name.encode()
+            + b"\0"
+            + (known.get(path.relative_to(folder).as_posix()) or sha256(path)).encode()
+            + b"\0"
+        )
     prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
     return EncoderFiles(
         name=name,

@@ -290,8 +290,9 @@ class _Layers:
         return self._product(name, self._weights[f"{name}.weight"], x)
 
     def _product(self, name: str, matrix: Array, x: str) -> str:
-        """`(N, K)` times the transpose of `(M, K)`."""
-        return self._g.add("MatMul", x, self._g.weight(f"{name}.matrix", matrix.astype(np.float32).T))
+        """`(N, K)` times the transpose of `(M, K)`, which stays as it was read."""
+        weight = self._g.weight(f"{name}.matrix", matrix.astype(np.float32, copy=False))
+        return self._g.add("Gemm", x, weight, transB=1)
 
     def _vector(self, name: str) -> str:
         return self._g.weight(name, self._weights[name].astype(np.float32))

@@ -22,22 +22,32 @@ _PACKAGED = Path(__file__).resolve().parent.parent / "model"
 _CHECKOUT = Path(__file__).resolve().parents[2] / "data" / "model"
 
 
-@cache
 def shipped_folder() -> Path:
     """The folder, after a look at every file in it.
 
     Raises:
         EncoderError: It isn't there, or a file is missing or damaged.
     """
+    return _checked()[0]
+
+
+def shipped_sums() -> dict[str, str]:
+    """SHA-256 of its files, by name, as they were found; raises as `shipped_folder` does."""
+    return _checked()[1]
+
+
+@cache
+def _checked() -> tuple[Path, dict[str, str]]:
     folder = next((place for place in (_PACKAGED, _CHECKOUT) if (place / SUMS).is_file()), None)
     if folder is None:
         raise EncoderError("the model that comes with spanseek isn't there: install spanseek again")
     if sha256(folder / SUMS) != SUMS_SHA256:
         raise _damaged(folder / SUMS)
-    for name, expected in json.loads((folder / SUMS).read_text(encoding="utf-8")).items():
+    sums: dict[str, str] = json.loads((folder / SUMS).read_text(encoding="utf-8"))
+    for name, expected in sums.items():
         if not (folder / name).is_file() or sha256(folder / name) != expected:
             raise _damaged(folder / name)
-    return folder
+    return folder, sums
 
 
 def sha256(path: Path) -> str:
