@@ -331,8 +331,8 @@ def spanseek(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         ),
         (
             ["--http", "0.0.0.0:0"],
-            "spanseek: 0.0.0.0 can be reached from other machines: that needs a token, in SPANSEEK_TOKEN or "
-            "--token-file\n",
+            "spanseek: 0.0.0.0 can be reached from other machines: give a token, in a file with --token-file or as "
+            "SPANSEEK_TOKEN\n",
         ),
         (
             ["--http", "127.0.0.1:0", "--token-file", "nothing"],
