@@ -96,6 +96,30 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def refuse_kernels(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuses an encoder whose settings name attention code on the hub, whatever computes it.
+
+    Raises:
+        EncoderError: They do.
+    """
+    if _names_a_kernel(settings):
+        raise EncoderError(
+            f"the encoder in {folder} asks for code from the hub in its config.json; it isn't loaded"
+        )
+
+
+def _names_a_kernel(settings: object) -> bool:
+    """Whether a `config.json` names attention code that transformers would fetch and run, as in `owner/kernel`."""
+    if isinstance(settings, list):
+        return any(map(_names_a_kernel, settings))
+    if not isinstance(settings, dict):
+        return False
+    return any(
+        ("attn_implementation" in key and "/" in str(value)) or _names_a_kernel(value)
+        for key, value in settings.items()
+    )
+
+
 def _hub_folder(name: str, *, fetch: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

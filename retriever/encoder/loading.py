@@ -18,6 +18,7 @@ from retriever.encoder.backbone import (
     EncoderFiles,
     first_line,
     read_json,
+    refuse_kernels,
     weights_file,
 )
 from retriever.encoder.model import SpanEncoder, SpanReader
@@ -56,10 +57,7 @@ def load_backbone(folder: Path, *, written_out: bool = False) -> nn.Module:
     quiet.disable_progress_bar()
     quiet.set_verbosity_error()
     settings = read_json(folder / "config.json")
-    if _names_a_kernel(settings):
-        raise EncoderError(
-            f"the encoder in {folder} asks for code from the hub in its config.json; it isn't loaded"
-        )
+    refuse_kernels(folder, settings)
     options: dict[str, Any] = {
         "trust_remote_code": False,
         "weights_only": True,
@@ -192,18 +190,6 @@ def reader_model(stored: StoredReader, *, written_out: bool = False) -> SpanRead
     if lost or unexpected:
         raise EncoderError(f"the span scorer at {stored.name!r} doesn't fit: {(lost + unexpected)[0]}")
     return model.eval()
-
-
-def _names_a_kernel(settings: object) -> bool:
-    """Whether a `config.json` names attention code that transformers would fetch and run, as in `owner/kernel`."""
-    if isinstance(settings, list):
-        return any(map(_names_a_kernel, settings))
-    if not isinstance(settings, dict):
-        return False
-    return any(
-        ("attn_implementation" in key and "/" in str(value)) or _names_a_kernel(value)
-        for key, value in settings.items()
-    )
 
 
 def computes_bfloat16(device: torch.device) -> bool:

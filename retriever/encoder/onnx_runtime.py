@@ -19,6 +19,7 @@ from retriever.encoder.backbone import (
     EncoderFiles,
     first_line,
     read_json,
+    refuse_kernels,
 )
 from retriever.encoder.graph import WORDS, Architecture, Graph, Weights, band, build
 from retriever.encoder.packs import PACK_TOKENS, ascending, first_position, packs, rectangle
@@ -46,7 +47,7 @@ def encoder_weights(files: EncoderFiles) -> Weights | None:
     if shape is None or not weights:
         return None
     if (files.folder / SPAN_WEIGHTS).is_file():
-        weights |= _read(files.folder / SPAN_WEIGHTS)
+        weights |= _read_span_layer(files.folder / SPAN_WEIGHTS)
     fits = all(name in weights and weights[name].shape == size for name, size in shape.weights().items())
     return weights if fits else None
 
@@ -83,6 +84,7 @@ def reader_weights(stored: StoredReader) -> Weights | None:
 def _shape(files: EncoderFiles) -> Architecture | None:
     """The backbone's sizes; `None` where it can't be computed here."""
     settings = read_json(files.folder / "config.json")
+    refuse_kernels(files.folder, settings)
     can = first_position(settings) is not None and (files.folder / WEIGHTS).is_file()
     return Architecture.of(settings) if can else None
 
@@ -102,11 +104,13 @@ def _backbone(files: EncoderFiles, wanted: str) -> Weights:
     return weights
 
 
-def _read(path: Path) -> Weights:
+def _read_span_layer(path: Path) -> Weights:
     try:
         return load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise EncoderError(f"the encoder in {path.parent} doesn't load: {first_line(error)}") from error
+        raise EncoderError(
+            f"the span layer in {path.parent} doesn't fit or is damaged: {first_line(error)}"
+        ) from error
 
 
 def _named(name: str) -> str:
