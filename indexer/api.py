@@ -257,9 +257,7 @@ class Indexer:
                 raise SpanseekError("a target is empty: name a document, a file, a folder or a glob")
             is_below = self._writer.paths.below([Path(target)])
             files = [
-                file.path
-                for file in self._writer.files()
-                if is_below(file.path) or fnmatchcase(file.path, target)
+                path for path in self._writer.file_paths() if is_below(path) or fnmatchcase(path, target)
             ]
             removed += self._writer.remove_files(files) if files else 0
             ids = [id_ for id_ in self._writer.document_ids() if id_ == target or fnmatchcase(id_, target)]

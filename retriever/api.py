@@ -183,7 +183,7 @@ class Retriever:
         config = self._config
         if per_document is not None:
             config = replace(config, per_document=per_document)
-        with self._found(question, k, where) as (snapshot, ranked):
+        with self._found(question, k, where, reading=rerank) as (snapshot, ranked):
             if rerank:
                 shown = Shown(self._model, answers=0, least=1.0, passages=k)
                 evidence = gather(snapshot, question, ranked, self.scorer, self._rerank, shown=shown).evidence
@@ -213,7 +213,7 @@ class Retriever:
 
     def evidence(self, question: str, *, where: Iterable[str | Filter] = ()) -> list[Evidence]:
         """Every span that `respond` considers, before any is chosen: what confidences are fitted to."""
-        with self._found(question, 1, where) as (snapshot, ranked):
+        with self._found(question, 1, where, reading=True) as (snapshot, ranked):
             return gather(snapshot, question, ranked, self.scorer, self._rerank).evidence
 
     def respond(

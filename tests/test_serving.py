@@ -20,6 +20,7 @@ from PIL import Image
 from indexer import Indexer, InputDocument
 from retriever import Retriever
 from retriever.as_json import response_as_json
+from retriever.serving import schemas
 from tests.served import EVIL, PDF, client_of, make_index, reading
 
 if TYPE_CHECKING:
@@ -233,6 +234,16 @@ def test_an_error_is_one_line_without_a_traceback(
     assert error.startswith(reason)
     assert "\n" not in error
     assert "Traceback" not in got.text
+
+
+def test_the_description_names_all_that_is_answered(client: TestClient) -> None:
+    """Fields that aren't described would pass: what comes back is compared, not only what must be there."""
+    found = client.get("/api/ask", params={"q": "who approves a release?", "explain": True}).json()
+    assert set(found) <= set(schemas.Found.model_fields)
+    assert {"read", "timings_ms"} <= set(found)
+    assert set(found["answers"][0]) <= set(schemas.Answer.model_fields)
+    assert set(found["passages"][0]) <= set(schemas.Passage.model_fields)
+    assert set(client.get("/api/status").json()) == set(schemas.Status.model_fields)
 
 
 def test_an_error_that_nobody_thought_of_tells_nothing(

@@ -97,12 +97,12 @@ class Desk:
         Raises:
             SpanseekError: As `Retriever.open` and its models do.
         """
-        with Retriever.open(root, encoder=encoder, rerank=rerank) as first:
-            vectors = QuestionVectors(first.encoder)
+        with Retriever.open(root, encoder=encoder, scorer=scorer, rerank=rerank) as first:
+            first.load()  # the first question shouldn't wait for it
+            vectors, scorer = QuestionVectors(first.encoder), first.scorer
         # it does all that a retriever asks of an encoder
         retriever = Retriever.open(root, encoder=cast("TextEncoder", vectors), scorer=scorer, rerank=rerank)
         try:
-            retriever.scorer  # noqa: B018 - the first question shouldn't wait for it
             return cls(retriever, vectors, root, config or ServingConfig())
         except BaseException:
             retriever.close()

@@ -91,6 +91,10 @@ class Found(_Exact):
     confidence: float | None = Field(description="Of the best span, whether or not it is an answer.")
     passages: list[Passage]
     took_ms: float
+    read: int | None = Field(default=None, description="With explain=true: how many passages were read.")
+    timings_ms: dict[str, float] | None = Field(
+        default=None, description="With explain=true: how long each stage took, without waiting in the queue."
+    )
 
 
 class DocumentEntry(_Exact):
@@ -187,8 +191,12 @@ class Status(_Exact):
     encoder: str
     dimension: int
     language: str
-    pending: int
-    recall: float
+    pending: int = Field(description="Passages that are searched beside the files of vectors.")
+    search: Literal["exact", "lists"] = Field(description="How vectors are searched.")
+    lists: int
+    probes: int = Field(description="How many of the lists a search looks through.")
+    recall: float = Field(description="Recall@10 against exact search, measured.")
+    wide_recall: float = Field(description="Recall@200, likewise.")
     size: int
 
 

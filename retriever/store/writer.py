@@ -7,7 +7,6 @@ tantivy's additions, then SQLite's transaction, then (with the next commit) tant
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from retriever.context import lexical_text
 from retriever.errors import (
     IndexAccessError,
     IndexDamagedError,
@@ -33,10 +31,10 @@ from retriever.store.failures import sqlite_told, told
 from retriever.store.generations import drop_old_files, names_of, needs_generation, write_generation
 from retriever.store.inputs import FreedVectors, SeenFile, Vector, file_paths, known_vectors, seen_files
 from retriever.store.layout import IndexPaths, make_folder, size_of
-from retriever.store.lexical import Held, LexicalWriter
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import Manifest, is_begun, read_manifest, write_manifest
 from retriever.store.records import FileRecord, PreparedDocument
+from retriever.store.refill import fill_words, open_words, settle_words
 from retriever.store.rows import has_whole_chunks, next_id, put_document, put_file, put_lines
 from retriever.store.schema import connect, migrate, transaction
 from retriever.types import Anchor
@@ -52,7 +50,7 @@ class IndexWriter:
         self._lock = lock
         self._db = connection
         self._manifest = read_manifest(connection)
-        self._lexical = _open_lexical(paths, self._manifest.language)
+        self._lexical = open_words(paths, self._manifest.language)
         self._broken = False
         self._obsolete: list[int] = []
         self._freed = FreedVectors()
@@ -92,7 +90,7 @@ class IndexWriter:
                 connection = connect(paths.database, write=True)
                 migrate(connection)
                 if settings is not None and not is_begun(connection):
-                    _open_lexical(paths, settings.language).close()  # a manifest promises that there is one
+                    open_words(paths, settings.language).close()  # a manifest promises that there is one
                     with transaction(connection):
                         write_manifest(connection, settings)
                 return cls(paths, lock, connection, recover=recover)
@@ -164,14 +162,6 @@ class IndexWriter:
         missing = [key for key in inputs if key not in found]
         return found | known_vectors(self._db, missing, self._manifest.dimension)
 
-    def files(self) -> Iterator[FileRecord]:
-        """All files that are known."""
-        rows = self._db.execute(
-            "SELECT path, size, mtime_ns, sha256, seen_ns, skipped FROM files ORDER BY path"
-        )
-        for row in rows:
-            yield FileRecord(*row)
-
     def document_hashes(self, ids: Sequence[str]) -> dict[str, str]:
         """SHA-256 of stored documents by their ids; those that aren't there are left out."""
         query = "SELECT id, sha256 FROM documents WHERE id IN (SELECT value FROM json_each(?))"
@@ -180,11 +170,6 @@ class IndexWriter:
     def document_ids(self) -> list[str]:
         """Ids of all documents."""
         return [row[0] for row in self._db.execute("SELECT id FROM documents ORDER BY id")]
-
-    def count_documents(self, path: str) -> int:
-        """How many documents a file holds, by its stored path."""
-        query = "SELECT count(*) FROM documents d JOIN files f ON f.id = d.file WHERE f.path = ?"
-        return int(self._db.execute(query, [path]).fetchone()[0])
 
     def next_run(self) -> int:
         """A number for a run: greater than that of any earlier one."""
@@ -303,7 +288,8 @@ class IndexWriter:
     def compact(self) -> None:
         """Rebuilds what is derived, and gives the space of what was deleted back to the file system."""
         with told(self.paths.root):
-            self._rebuild_lexical()
+            self._flush_deletes()
+            fill_words(self._db, self._lexical)
             self.merge(force=True)
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -372,42 +358,8 @@ class IndexWriter:
         if any(size_of(self.paths.vectors / name) != size for name, size in files):
             self.merge(force=True)
         if not self._lexical.is_in_step(self._manifest.revision):
-            self._compare_lexical()
+            settle_words(self._db, self._lexical)
         self._in_step = True
-
-    def _compare_lexical(self) -> None:
-        """Makes tantivy hold what SQLite does."""
-        stored = Held(*self._db.execute("SELECT count(*), coalesce(sum(id), 0) FROM chunks").fetchone())
-        if self._lexical.held() == stored:
-            return
-        self._lexical.delete_from(next_id(self._db, "chunks"))
-        self._lexical.delete(row[0] for row in self._db.execute("SELECT chunk FROM tombstones"))
-        self._lexical.commit()
-        if self._lexical.held() != stored:
-            self._rebuild_lexical()
-
-    def _rebuild_lexical(self) -> None:
-        """Fills the lexical index from SQLite; who searches sees the old one until it is whole."""
-        self._flush_deletes()
-        try:
-            self._fill_lexical()
-        except BaseException:  # nobody may commit a half of it
-            self._lexical.rollback()
-            raise
-
-    def _fill_lexical(self) -> None:
-        self._lexical.delete_all()
-        rows = self._db.execute(
-            'SELECT c.id, c.document, c.start, c."end", c.headings, d.title FROM chunks c'
-            " JOIN documents d ON d.key = c.document ORDER BY c.document, c.id"
-        )
-        known, text = None, ""
-        for chunk, document, start, end, headings, title in rows:
-            if document != known:
-                query = "SELECT text FROM documents WHERE key = ?"
-                known, text = document, self._db.execute(query, [document]).fetchone()[0]
-            self._lexical.add(chunk, document, lexical_text(title, json.loads(headings), text[start:end]))
-        self._lexical.commit()
 
 
 def has_index(root: Path) -> bool:
@@ -425,15 +377,6 @@ def has_index(root: Path) -> bool:
             return is_begun(connection)
     finally:
         connection.close()
-
-
-def _open_lexical(paths: IndexPaths, language: str) -> LexicalWriter:
-    """The words' index; a new one in the place of one that is damaged, since it is derived and is filled again."""
-    try:
-        return LexicalWriter(paths.lexical, language)
-    except IndexDamagedError:
-        shutil.rmtree(paths.lexical)
-        return LexicalWriter(paths.lexical, language)
 
 
 def _foreign(root: Path) -> Iterator[Path]:
