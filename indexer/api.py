@@ -255,10 +255,8 @@ class Indexer:
         for target in map(str, targets):
             if not target.strip():  # else it would mean the working directory
                 raise SpanseekError("a target is empty: name a document, a file, a folder or a glob")
-            is_below = self._writer.paths.below([Path(target)])
-            files = [
-                path for path in self._writer.file_paths() if is_below(path) or fnmatchcase(path, target)
-            ]
+            named = set(self._writer.paths_below([Path(target)]))
+            files = [path for path in self._writer.file_paths() if path in named or fnmatchcase(path, target)]
             removed += self._writer.remove_files(files) if files else 0
             ids = [id_ for id_ in self._writer.document_ids() if id_ == target or fnmatchcase(id_, target)]
             removed += self._writer.remove_documents(ids) if ids else 0
@@ -300,13 +298,10 @@ class Indexer:
     def _settle_vanished(self, roots: list[Path], there: set[str], prune: bool, tally: Tally) -> None:
         """Removes, or counts, documents below `roots` whose file is gone; the files `there` aren't looked for again."""
         stored = set(self._writer.paths.stored_names(there))
-        is_below = self._writer.paths.below(roots)
         vanished = [
             path
-            for path in self._writer.file_paths()
-            if path not in stored
-            and is_below(path)
-            and not os.path.lexists(self._writer.paths.actual_path(path))
+            for path in self._writer.paths_below(roots)
+            if path not in stored and not os.path.lexists(self._writer.paths.actual_path(path))
         ]
         if prune and vanished:
             tally.removed += self._writer.remove_files(vanished)

@@ -185,7 +185,7 @@ class Retriever:
             config = replace(config, per_document=per_document)
         with self._found(question, k, where, reading=rerank) as (snapshot, ranked):
             if rerank:
-                shown = Shown(self._model, answers=0, least=1.0, passages=k)
+                shown = Shown(self._model, answers=0, least=1.0, passages=k, per_document=config.per_document)
                 evidence = gather(snapshot, question, ranked, self.scorer, self._rerank, shown=shown).evidence
                 _, confidence = choose(evidence, self._model, most=0, least=1.0)
                 ranked = reorder(ranked, evidence, self._model, confidence)
@@ -254,7 +254,11 @@ class Retriever:
                 with watch.stage("load"):
                     scorer, model = self.scorer, self._model
                 shown = Shown(
-                    model, answers, model.threshold if min_confidence is None else min_confidence, k
+                    model,
+                    answers,
+                    model.threshold if min_confidence is None else min_confidence,
+                    k,
+                    self._config.per_document,
                 )
                 gathered = gather(snapshot, question, ranked, scorer, self._rerank, shown=shown, watch=watch)
                 evidence, read = gathered.evidence, gathered.read

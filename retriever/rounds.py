@@ -21,7 +21,7 @@ from retriever.config import RerankConfig
 from retriever.encoder.spans import ScoredSpan
 from retriever.encoder.structure import answers_in
 from retriever.rerank import Chunks, Evidence, choose, passage_margins, readable, scores_of
-from retriever.search import Candidate
+from retriever.search import Candidate, limit_per_document, merge_neighbours
 from retriever.stopwatch import Stopwatch
 from retriever.storable import storable_text
 from retriever.store.snapshot import Place, Snapshot, StoredPassage
@@ -47,12 +47,14 @@ class Shown:
         answers: At most this many.
         least: Confidence from which one is shown.
         passages: At most this many.
+        per_document: At most this many of them of one document while others are left.
     """
 
     model: ConfidenceModel
     answers: int
     least: float
     passages: int
+    per_document: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +133,12 @@ def settled(
     """
     if not evidence:
         return False
-    near = ranked[: read + shown.passages]  # of the others none can be among those shown
     margins = passage_margins(evidence)
     middle = median(margins.get(candidate.chunks, -CLIP) for candidate in ranked[:read])
     imagined = _imagined(ranked[read], min(middle + patience, CLIP), evidence[0].question)
-    answers, order = _outcome(near, evidence, margins, shown)
+    answers, order = _outcome(ranked, evidence, margins, shown)
     margins[imagined.candidate.chunks] = imagined.margin
-    others, other_order = _outcome(near, [*evidence, imagined], margins, shown)
+    others, other_order = _outcome(ranked, [*evidence, imagined], margins, shown)
     return (
         order == other_order
         and [item for item, _ in answers] == [item for item, _ in others]
@@ -150,8 +151,10 @@ def _outcome(
 ) -> tuple[list[tuple[Evidence, float]], list[Chunks]]:
     answers, confidence = choose(evidence, shown.model, shown.answers, shown.least)
     scores = scores_of(ranked, margins, shown.model, confidence)
-    order = sorted((-score, candidate.chunks) for candidate, score in zip(ranked, scores, strict=True))
-    return answers, [chunks for _, chunks in order[: shown.passages]]
+    order = sorted(zip(scores, ranked, strict=True), key=lambda pair: (-pair[0], pair[1].chunks))
+    # As they will be shown: neighbours are one passage, and a document doesn't fill the page.
+    passages = merge_neighbours([candidate for _, candidate in order])
+    return answers, [hit.chunks for hit in limit_per_document(passages, shown.passages, shown.per_document)]
 
 
 def _imagined(candidate: Candidate, margin: float, question: str) -> Evidence:

@@ -20,7 +20,7 @@ from tests.stand_ins import Reading
 
 MODEL = replace(UNFITTED, passage_weight=0.0)
 """Takes the scorer at its word, and leaves passages in their order."""
-SHOWN = Shown(MODEL, answers=1, least=0.5, passages=5)
+SHOWN = Shown(MODEL, answers=1, least=0.5, passages=5, per_document=3)
 QUESTION = "who?"
 
 

@@ -93,6 +93,13 @@ def test_it_is_read_again_after_a_day_or_a_start_of_the_system_or_without_the_no
         assert len(read) == 6
 
 
+def test_who_verifies_reads_everything(folder: Path, read: list[str]) -> None:
+    LexicalReader(folder, "english").close()
+    read.clear()
+    LexicalReader(folder, "english", noted=False).close()
+    assert len(read) == 6
+
+
 def test_a_file_that_has_only_just_changed_is_not_noted(
     folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,7 +165,7 @@ class Updater:
 
     def _add(self, indexer: Indexer, paths: Iterable[Path]) -> IndexReport:
         run = indexer.add_paths(paths, selection=self._places.selection, progress=self._on_progress)
-        if run.chunks:
+        if run.chunks or run.reused:
             self._encoder = indexer.encoder  # it took long to load
         return run
 

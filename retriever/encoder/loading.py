@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ from retriever.encoder.reading import ReadingConfig
 from retriever.encoder.settings import SpanEncoderConfig
 from retriever.errors import EncoderError
 
+_LOADING = threading.Lock()
+"""Neither transformers' first import nor its loading, which changes torch for the whole process, stands two threads."""
+
 
 def load_backbone(folder: Path, *, written_out: bool = False) -> nn.Module:
     """The transformer of a folder, in float32, in evaluation mode.
@@ -49,6 +53,11 @@ def load_backbone(folder: Path, *, written_out: bool = False) -> nn.Module:
     Raises:
         EncoderError: The files don't load as an encoder.
     """
+    with _LOADING:
+        return _load_backbone(folder, written_out=written_out)
+
+
+def _load_backbone(folder: Path, *, written_out: bool) -> nn.Module:
     from transformers import AutoModel, BertConfig
     from transformers.utils import logging
 

@@ -32,6 +32,7 @@ from retriever.store.layout import IndexPaths, make_folder, sync_folder
 from retriever.store.manifest import Manifest, Shard
 from retriever.store.plain import PlainFile, PlainWriter, plain_name, plain_size
 from retriever.store.recall import QUERIES, RecallCheck
+from retriever.store.rows import next_id
 from retriever.store.vectors import Ids, Vectors, write_exact
 
 APPROXIMATE_FROM = 65_536
@@ -90,7 +91,9 @@ class _Build:
         self._before = manifest
         self._number = manifest.generation + 1
         self._parts = 0
-        self._count, end = connection.execute("SELECT count(*), coalesce(max(id), 0) FROM chunks").fetchone()
+        (self._count,) = connection.execute("SELECT count(*) FROM chunks").fetchone()
+        # The last id that was ever given, be it deleted or not: who holds newer chunks lets go of them by this.
+        end = next_id(connection, "chunks") - 1
         deleted = connection.execute(
             "SELECT chunk FROM tombstones WHERE chunk <= ? ORDER BY chunk", [manifest.generation_end]
         )
@@ -193,11 +196,12 @@ class _Build:
             path = self._folder / self._name()
             builder = ListsBuilder(trained)
             with PlainWriter(path, self._before.dimension) as plain:
-                builder.take_over([lists for lists, _ in taken], self._deleted)
-                for _, beside in taken:
+                fit = _that_fit([lists.count for lists, _ in taken])
+                builder.take_over([lists for lists, _ in taken[:fit]], self._deleted)
+                for _, beside in taken[:fit]:
                     plain.take_over(beside, self._deleted)
-                taken = []
-                while block is not None and len(builder) + len(block[0]) <= LISTS_FILE:
+                taken = taken[fit:]
+                while not taken and block is not None and len(builder) + len(block[0]) <= LISTS_FILE:
                     builder.add(*block)
                     plain.add(*block)
                     if check is not None:
@@ -222,8 +226,10 @@ class _Build:
     def _spread(self, wanted: int) -> tuple[Ids, Vectors]:
         """About so many chunks, spread evenly over all."""
         query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id >= ? ORDER BY c.id LIMIT 1"  # noqa: S608
-        (first,) = self._db.execute("SELECT coalesce(min(id), 0) FROM chunks").fetchone()
-        places = np.linspace(first, self._next.generation_end, min(wanted, self._count)).astype(np.int64)
+        first, last = self._db.execute(
+            "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM chunks"
+        ).fetchone()
+        places = np.linspace(first, last, min(wanted, self._count)).astype(np.int64)
         ids, vectors = [], []
         for i in range(0, len(places), _BLOCK):
             rows = whole_chunks(
@@ -234,6 +240,16 @@ class _Build:
             vectors.append(some)
         every, where = np.unique(np.concatenate(ids), return_index=True)
         return every, np.concatenate(vectors)[where]
+
+
+def _that_fit(counts: Sequence[int]) -> int:
+    """How many files from the first on go into one; one at least, if there are any."""
+    total = 0
+    for number, count in enumerate(counts):
+        total += count
+        if number and total > LISTS_FILE:
+            return number
+    return len(counts)
 
 
 def _joined(blocks: Iterator[tuple[Ids, Vectors]], size: int) -> Iterator[tuple[Ids, Vectors]]:

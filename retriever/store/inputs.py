@@ -12,12 +12,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retriever.context import context_line
 from retriever.store.checksums import CHUNK_COLUMNS, ChunkRow
+from retriever.store.layout import IndexPaths
 from retriever.store.records import FileRecord
 
 INPUT_COLUMN = "ALTER TABLE chunks ADD COLUMN input INTEGER"
@@ -53,17 +55,14 @@ def input_key(context: str, text: str) -> int:
 
 def fill_inputs(db: sqlite3.Connection) -> None:
     """Gives every chunk its number, within the caller's transaction: for indexes that were written without."""
-    for key, title, text in db.execute("SELECT key, title, text FROM documents"):
-        chunks = db.execute(
-            'SELECT id, start, "end", headings FROM chunks WHERE document = ?', [key]
-        ).fetchall()
+    sources = _Sources(db)
+    for (document,) in db.execute("SELECT key FROM documents").fetchall():
         inputs = []
-        for id_, start, end, headings in chunks:
-            with suppress(
-                ValueError, TypeError, AttributeError
-            ):  # damaged: for `verify` to say, not known here
-                context = context_line(title, json.loads(headings))
-                inputs.append((input_key(context, text[start:end]), id_))
+        for (id_,) in db.execute("SELECT id FROM chunks WHERE document = ?", [document]).fetchall():
+            with suppress(sqlite3.OperationalError):  # text that isn't UTF-8 any more
+                row = db.execute(f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id = ?", [id_]).fetchone()  # noqa: S608
+                if row is not None and (key := sources.key(ChunkRow(*row))) is not None:
+                    inputs.append((key, id_))
         db.executemany("UPDATE chunks SET input = ? WHERE id = ?", inputs)
 
 
@@ -78,6 +77,29 @@ def seen_files(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, SeenFi
     return {row[0]: SeenFile(FileRecord(*row[:-1]), row[-1]) for row in rows}
 
 
+def below(paths: IndexPaths, folder: Path) -> tuple[str, list[str]]:
+    """A condition on `f.path`, and its values: files at or below a path, as they are stored."""
+    stored = paths.stored_path(folder)
+    if stored == ".":
+        return "f.path NOT LIKE '/%'", []
+    inside = stored.rstrip("/")
+    # "0" is the sign that comes after "/"
+    condition, values = "(f.path = ? OR (f.path >= ? AND f.path < ?)", [stored, f"{inside}/", f"{inside}0"]
+    if paths.base.is_relative_to(folder.absolute()):  # files beside the index are stored relative to it
+        condition += " OR f.path NOT LIKE '/%'"
+    return f"{condition})", values
+
+
+def paths_below(db: sqlite3.Connection, paths: IndexPaths, folders: Iterable[Path]) -> list[str]:
+    """The stored paths of all files at or below some paths, each once."""
+    found: dict[str, None] = {}
+    for folder in folders:
+        condition, values = below(paths, folder)
+        query = f"SELECT f.path FROM files f WHERE {condition} ORDER BY f.path"  # noqa: S608 - of fixed parts
+        found |= dict.fromkeys(row[0] for row in db.execute(query, values))
+    return list(found)
+
+
 def file_paths(db: sqlite3.Connection) -> Iterator[str]:
     """The stored paths of all files."""
     for (path,) in db.execute("SELECT path FROM files ORDER BY path"):
@@ -87,14 +109,45 @@ def file_paths(db: sqlite3.Connection) -> Iterator[str]:
 def known_vectors(db: sqlite3.Connection, inputs: Iterable[int], dimension: int) -> dict[int, Vector]:
     """Vectors `(C,)` of chunks by the numbers of their inputs; those that aren't there, or damaged, are left out."""
     found: dict[int, Vector] = {}
+    sources = _Sources(db)
     # One by one in Python, not IN (...): of a passage that is there a thousand times, one is enough.
     query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.input = ? LIMIT 1"  # noqa: S608
     for key in inputs:
         with suppress(sqlite3.OperationalError):  # text that isn't UTF-8 any more
             row = db.execute(query, [key]).fetchone()
-            if row is not None and (vector := _whole_vector(row, dimension)) is not None:
+            if row is None:
+                continue
+            chunk = ChunkRow(*row)
+            vector = _whole_vector(chunk, dimension)
+            # The number itself has no checksum, nor has its index: neither may lead to another passage's vector.
+            if vector is not None and sources.key(chunk) == key:
                 found[key] = vector
     return found
+
+
+class _Sources:
+    """What vectors were made of; the document that was asked about last is kept at hand."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._document: int | None = None
+        self._title, self._text = "", ""
+
+    def key(self, chunk: ChunkRow) -> int | None:
+        """The number of a chunk's input; `None` if it can't be told, since something of it is damaged."""
+        if chunk.document != self._document:
+            self._document = None
+            query = "SELECT title, text FROM documents WHERE key = ?"
+            with suppress(sqlite3.OperationalError):  # text that isn't UTF-8 any more
+                found = self._db.execute(query, [chunk.document]).fetchone()
+                if found is not None:
+                    self._document, (self._title, self._text) = chunk.document, found
+        if self._document is None:
+            return None
+        with suppress(ValueError, TypeError, AttributeError):
+            context = context_line(self._title, json.loads(chunk.headings))
+            return input_key(context, self._text[chunk.start : chunk.end])
+        return None
 
 
 class FreedVectors:
@@ -105,10 +158,13 @@ class FreedVectors:
 
     def keep(self, db: sqlite3.Connection, document: int, dimension: int) -> None:
         """Keeps the vectors of a document that is about to be deleted; the oldest ones make room."""
-        query = f"SELECT {CHUNK_COLUMNS}, c.input FROM chunks c WHERE c.document = ?"  # noqa: S608
+        query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.document = ?"  # noqa: S608
+        sources = _Sources(db)
         with suppress(sqlite3.OperationalError):  # text that isn't UTF-8 any more may be deleted all the same
-            for *row, key in db.execute(query, [document]):
-                if key is not None and (vector := _whole_vector(row, dimension)) is not None:
+            for row in db.execute(query, [document]):
+                chunk = ChunkRow(*row)
+                vector, key = _whole_vector(chunk, dimension), sources.key(chunk)
+                if vector is not None and key is not None:
                     self._vectors[key] = vector
                     self._vectors.move_to_end(key)
         while len(self._vectors) > _FREED:
@@ -119,8 +175,7 @@ class FreedVectors:
         return {key: self._vectors[key] for key in inputs if key in self._vectors}
 
 
-def _whole_vector(row: Sequence[object], dimension: int) -> Vector | None:
-    chunk = ChunkRow(*row)  # type: ignore[arg-type]
+def _whole_vector(chunk: ChunkRow, dimension: int) -> Vector | None:
     if not chunk.is_whole():
         return None
     vector = np.frombuffer(chunk.vector, dtype=np.float16)

@@ -99,6 +99,7 @@ class ListsFile:
 
     def __init__(self, folder: Path, shard: Shard, trained: Trained) -> None:
         self._path = path = folder / shard.name
+        self.count = shard.count
         self._file = path.open("rb")  # stays readable when a merge deletes it
         try:
             self._sums = self._check(shard, trained)

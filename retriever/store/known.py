@@ -10,6 +10,7 @@ from pathlib import Path
 
 from retriever.storable import is_storable
 from retriever.store.failures import sqlite_told
+from retriever.store.inputs import below
 from retriever.store.layout import IndexPaths
 from retriever.store.records import FileRecord
 from retriever.store.schema import connect
@@ -70,12 +71,7 @@ def known_below(root: Path, folder: Path) -> dict[Path, KnownFile]:
     layout = IndexPaths(root)
     if not is_storable(str(folder)):
         return {}
-    stored = layout.stored_path(folder)
-    below = stored.rstrip("/")
-    # "0" is the sign that comes after "/"
-    condition, values = "f.path = ? OR (f.path >= ? AND f.path < ?)", [stored, f"{below}/", f"{below}0"]
-    if layout.base.is_relative_to(folder):  # files beside the index are stored relative to where it lies
-        condition = f"{condition} OR f.path NOT LIKE '/%'"
+    condition, values = below(layout, folder)
     return {row.path: row for row in _rows(layout, condition, values)}
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,22 +90,6 @@ class IndexPaths:
         """The same as `stored_path` for many, given as absolute paths without `..` in them."""
         below = f"{self.base.as_posix().rstrip('/')}/"
         return [name.removeprefix(below) for name in names]
-
-    def below(self, roots: Iterable[Path]) -> Callable[[str], bool]:
-        """Whether a stored path is one of these files and folders, or below one.
-
-        A folder may hold `base` itself; what is stored relative to that is below the folder, too.
-        """
-        given = list(roots)
-        stored = {self.stored_path(root) for root in given}
-        all_relative = any(self.base.is_relative_to(root.absolute()) for root in given)
-
-        def is_below(path: str) -> bool:
-            if not path.startswith("/") and all_relative:
-                return True
-            return path in stored or any(path[:i] in stored for i, c in enumerate(path) if c == "/")
-
-        return is_below
 
     def actual_path(self, stored: str) -> Path:
         """The file that a stored path means."""

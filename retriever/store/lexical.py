@@ -163,11 +163,17 @@ class LexicalWriter:
 
 
 class LexicalReader:
-    """Finds chunks by their words, in the state of the last `reload`."""
+    """Finds chunks by their words, in the state of the last `reload`.
 
-    def __init__(self, folder: Path, language: str) -> None:
+    Args:
+        folder: Of the index.
+        language: Whose stemmer.
+        noted: As for `SegmentCheck`.
+    """
+
+    def __init__(self, folder: Path, language: str, *, noted: bool = True) -> None:
         self._folder = folder
-        self._segments = SegmentCheck(folder)
+        self._segments = SegmentCheck(folder, noted=noted)
         self._mirror = Mirror(folder) if is_needed(folder) else None
         try:
             self._load(lambda: self._open(language))

@@ -232,11 +232,16 @@ def _delta(
 
 
 def _check_counts(connection: sqlite3.Connection, manifest: Manifest) -> None:
-    """Whether SQLite's indexes, which a search goes by, hold as many rows as the manifest says."""
-    documents, chunks = connection.execute(
-        "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+    """Whether SQLite's indexes, which a search goes by, hold as many rows as the manifest says.
+
+    A column of each is counted: count(*) goes by whichever index is smallest, even where one is named.
+    """
+    documents, formats, chunks = connection.execute(
+        "SELECT (SELECT count(id) FROM documents INDEXED BY sqlite_autoindex_documents_1),"
+        " (SELECT count(format) FROM documents INDEXED BY documents_format),"
+        " (SELECT count(document) FROM chunks INDEXED BY chunks_document)"
     ).fetchone()
-    if (documents, chunks) != (manifest.documents, manifest.chunks):
+    if (documents, formats, chunks) != (manifest.documents, manifest.documents, manifest.chunks):
         raise IndexDamagedError(
-            f"{chunks} of {manifest.chunks} passages are stored, {documents} of {manifest.documents} documents{REPAIR}"
+            f"{chunks} of {manifest.chunks} passages are stored, {min(documents, formats)} of {manifest.documents} documents{REPAIR}"
         )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,11 +122,17 @@ def m002_checksums(db: Database) -> None:
     """Format version 2: checksums of rows; FAISS files are made anew, to have theirs in the manifest."""
     for statement in _CHECKSUMS:
         db.execute(statement)
-    for row in db.execute(f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS}"):  # noqa: S608
-        sum_ = document_checksum(*row[:-1])
-        db.execute("UPDATE documents SET checksum = ? WHERE key = ?", [sum_, row[0]])
-    for row in db.execute(f"SELECT {CHUNK_COLUMNS} FROM chunks c"):  # noqa: S608
-        db.execute("UPDATE chunks SET checksum = ? WHERE id = ?", [chunk_checksum(*row[:-1]), row[0]])
+    document_query = f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS} WHERE d.key = ?"  # noqa: S608 - of fixed parts
+    chunk_query = f"SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.id = ?"  # noqa: S608
+    # Text that isn't UTF-8 any more keeps a checksum that isn't right: `verify --repair` takes it out.
+    for (key,) in db.execute("SELECT key FROM documents").fetchall():
+        with suppress(sqlite3.OperationalError):
+            row = db.execute(document_query, [key]).fetchone()
+            db.execute("UPDATE documents SET checksum = ? WHERE key = ?", [document_checksum(*row[:-1]), key])
+    for (id_,) in db.execute("SELECT id FROM chunks").fetchall():
+        with suppress(sqlite3.OperationalError):
+            row = db.execute(chunk_query, [id_]).fetchone()
+            db.execute("UPDATE chunks SET checksum = ? WHERE id = ?", [chunk_checksum(*row[:-1]), id_])
     manifest = dict(db.execute("SELECT key, value FROM manifest").fetchall())
     if manifest:
         documents, chunks = db.execute(

@@ -33,10 +33,15 @@ class SegmentCheck:
     """Checks the files of a tantivy index that `meta.json` names; each but once, since they never change.
 
     What some process has found whole is noted beside the folder (`seen.py`).
+
+    Args:
+        folder: Of the index.
+        noted: Whether the note is believed; `verify` reads everything.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, noted: bool = True) -> None:
         self._folder = folder
+        self._noted = noted
         self._note = folder.with_name(f"{folder.name}.seen")
         self._whole: set[tuple[str, int | None]] = set()
 
@@ -92,7 +97,7 @@ class SegmentCheck:
         for name, rows in new:
             path = self._folder / name
             try:
-                if not seen.knows(path, rows):
+                if not self._noted or not seen.knows(path, rows):
                     held = _check_file(path)
                     if rows is not None and held not in (rows, None):
                         raise _damaged(self._folder / META, f"{name} holds {held} rows, not {rows}")

@@ -138,12 +138,13 @@ class Snapshot:
         if not filters:
             return None
         known, key = self._state.filtered, tuple(filters)
-        if key not in known:
+        found = known.get(key)  # other threads may empty it at any time
+        if found is None:
             found = self._allowed(filters)
             if len(known) >= _FILTERS_KEPT:
                 known.clear()
             known[key] = found
-        return known[key]
+        return found
 
     def _allowed(self, filters: Sequence[Filter]) -> Allowed:
         condition, values = compile_filters(filters)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,6 @@ from retriever.store.manifest import Shard
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
-Blocks = Iterable[tuple[Ids, Vectors]]
 
 _WRITTEN_AT_ONCE = 1 << 20
 _READ_AT_ONCE = 1 << 22

@@ -178,7 +178,7 @@ def _generation_damage(
 def _lexical_damage(connection: sqlite3.Connection, manifest: Manifest, paths: IndexPaths) -> Iterator[str]:
     """Passages that words don't find. More than are stored is no damage: they are let go with the next commit."""
     try:
-        with closing(LexicalReader(paths.lexical, manifest.language)) as reader:
+        with closing(LexicalReader(paths.lexical, manifest.language, noted=False)) as reader:
             held = reader.chunks(reader.searcher())
     except IndexDamagedError as error:
         yield f"words: {error}"

@@ -29,7 +29,15 @@ from retriever.store.checksums import (
 )
 from retriever.store.failures import sqlite_told, told
 from retriever.store.generations import drop_old_files, names_of, needs_generation, write_generation
-from retriever.store.inputs import FreedVectors, SeenFile, Vector, file_paths, known_vectors, seen_files
+from retriever.store.inputs import (
+    FreedVectors,
+    SeenFile,
+    Vector,
+    file_paths,
+    known_vectors,
+    paths_below,
+    seen_files,
+)
 from retriever.store.layout import IndexPaths, make_folder, size_of
 from retriever.store.lock import WriterLock
 from retriever.store.manifest import Manifest, is_begun, read_manifest, write_manifest
@@ -155,6 +163,10 @@ class IndexWriter:
     def file_paths(self) -> Iterator[str]:
         """Stored paths of all files that are known."""
         return file_paths(self._db)
+
+    def paths_below(self, folders: Iterable[Path]) -> list[str]:
+        """Stored paths of all files that are known at or below some paths."""
+        return paths_below(self._db, self.paths, folders)
 
     def known_vectors(self, inputs: Sequence[int]) -> dict[int, Vector]:
         """Vectors `(C,)` of passages that are stored, or were until lately, by the numbers of `inputs.input_key`."""
@@ -337,10 +349,15 @@ class IndexWriter:
         self._obsolete = []
 
     def _take_back(self) -> None:
-        """Takes out of tantivy what SQLite didn't commit: it carries ids that SQLite will give again."""
+        """Takes out of tantivy what SQLite didn't commit: it carries ids that SQLite will give again.
+
+        What earlier commits let go goes with it: taking back forgets deletions that no commit has carried out yet.
+        """
         try:
-            self._lexical.rollback()
-            self._lexical.delete_from(next_id(self._db, "chunks"))
+            with told(self.paths.root):
+                self._lexical.rollback()
+                self._lexical.delete_from(next_id(self._db, "chunks"))
+                self._lexical.delete(row[0] for row in self._db.execute("SELECT chunk FROM tombstones"))
             self._pending_deletes = True
         except (IndexAccessError, IndexDamagedError):  # then the next writer does, when it opens
             self._broken = True
