@@ -41,6 +41,11 @@ def test_a_reader_is_trained_goes_on_and_answers(tmp_path: Path, tiny_encoder_fo
     again = runner.invoke(app, [*command, "--confidence-questions", "0"])
     assert again.exit_code == 0, again.output
     assert "going on from step" in again.output
+    taught = [*command, "--teacher", str(out), "--batch-tokens", "600"]
+    taught[taught.index("--out") + 1] = str(tmp_path / "pupil")
+    done = runner.invoke(app, [*taught, "--no-negatives", "--confidence-questions", "0"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "pupil" / "reader.json").is_file()
     documents = tmp_path / "notes.txt"
     documents.write_text("the cat is in paris.\n", encoding="utf-8")
     index = str(tmp_path / "index")
@@ -58,6 +63,7 @@ def test_a_reader_is_trained_goes_on_and_answers(tmp_path: Path, tiny_encoder_fo
     [
         (["--window", "4"], "--start none"),
         (["--start", "nowhere/at/all"], "there is no span scorer"),
+        (["--teacher", "nowhere/at/all"], "there is no span scorer at 'nowhere/at/all'"),
     ],
 )
 def test_what_a_reader_cannot_be_is_one_line(tmp_path: Path, options: list[str], said: str) -> None:

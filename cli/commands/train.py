@@ -118,6 +118,26 @@ def reader(
         int,
         typer.Option(min=0, help="So many held-back questions are asked to fit confidences; 0 leaves them."),
     ] = 1500,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="A larger span scorer to learn from, which this command trained with another --encoder.",
+        ),
+    ] = None,
+    apart: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TITLE",
+            help="A document whose questions are only measured with, as a part of the others is.",
+        ),
+    ] = None,
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=512, help="Tokens of one step. Default: 6144, in three passes; a GPU does well with 32768."
+        ),
+    ] = None,
     device: _DeviceOption = None,
 ) -> None:
     """Train the span scorer: it reads passages for the words that answer, or says that there are none.
@@ -134,6 +154,7 @@ def reader(
         raise SpanseekError("the span layer of a trained span scorer is as it is: begin with --start none")
     questions, others = _questions(data, index_dir)
     heads = find_encoder(encoder).config.local_heads
+    pace = {} if batch_tokens is None else {"batch_tokens": batch_tokens, "batches_per_step": 1}
     corpus = out / "passages.index"
     train_reader(
         questions,
@@ -148,7 +169,10 @@ def reader(
             epochs=epochs,
             learning_rate=learning_rate,
             new_learning_rate=max(5e-4, learning_rate),
+            **pace,
         ),
+        apart=apart or (),
+        teacher=teacher,
         span=SpanEncoderConfig(window=window, local_heads=heads, local=local, concatenation=concatenation),
         device=device,
         report=_report,

@@ -66,6 +66,8 @@ class LocalSelfAttention(nn.Module):
         Returns:
             `(B, T, C)`.
         """
+        if hidden.is_cuda:
+            return self._forward_dense(hidden, rows)
         length, window = hidden.shape[1], self.window
         query, key, value = self._project(hidden)  # (B, H, T, D) each
         # Tokens go in blocks of W; a token's window lies in its own block and the two beside it.
@@ -90,6 +92,16 @@ class LocalSelfAttention(nn.Module):
         distance = place[None, :] - place[:, None]  # (T, T)
         allowed = (distance.abs() <= self.window) & mask[:, None, None, :]  # (B, 1, T, T)
         return self._merge(attention(*self._project(hidden), allowed | (distance == 0)))
+
+    def _forward_dense(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """The same by torch's kernel with a mask: on a GPU faster than to put bands together, backwards above all."""
+        place = torch.arange(hidden.shape[1], device=hidden.device)
+        near = (place[None, :] - place[:, None]).abs() <= self.window  # (T, T)
+        same = rows[:, :, None] == rows[:, None, :]  # (B, T, T): padding sees padding
+        query, key, value = self._project(hidden)
+        return self._merge(
+            nn.functional.scaled_dot_product_attention(query, key, value, (near & same)[:, None])
+        )
 
     def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`(B, T, C)` -> query, key, value, each `(B, H, T, D)`."""

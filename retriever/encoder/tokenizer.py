@@ -68,6 +68,11 @@ class Tokenizer:
             raise EncoderError(f"the tokenizer in {folder} is damaged: {error}".splitlines()[0]) from error
         return cls(_converted(folder), padding)
 
+    def vocabulary(self) -> dict[str, int]:
+        """Every piece of a word that it knows, with its number."""
+        pieces: dict[str, int] = self._backend.get_vocab(with_added_tokens=True)
+        return pieces
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """The place of each token of `text`, special tokens left out."""
         spans: list[tuple[int, int]] = self._backend.encode(text, add_special_tokens=False).offsets

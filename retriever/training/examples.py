@@ -68,6 +68,7 @@ def tokenize(
     others: Sequence[str] = (),
     *,
     held_back: float = 0.0,
+    apart: Sequence[str] = (),
 ) -> ExampleSet:
     """Graded questions as examples; a span that no token stands for is left out.
 
@@ -76,6 +77,7 @@ def tokenize(
         tokenizer: The encoder's.
         others: Passages that no question is about, to be hard negatives.
         held_back: Share of the documents whose questions are marked as held back.
+        apart: Titles of documents that are held back as well.
     """
     contexts = list(dict.fromkeys([*(question.context for question in questions), *others]))
     number = {context: i for i, context in enumerate(contexts)}
@@ -91,7 +93,7 @@ def tokenize(
     titles = list(dict.fromkeys(question.title for question in questions))
     title_ids = dict(zip(titles, tokenizer.ids(titles), strict=True))
     examples = []
-    held = hold_back(questions, held_back)
+    held = hold_back(questions, held_back, apart)
     for question, ids, is_held in zip(questions, question_ids, held, strict=True):
         passage = number[question.context]
         span = None
@@ -121,14 +123,17 @@ def together(one: ExampleSet, other: ExampleSet) -> ExampleSet:
     return ExampleSet([*one.passages, *other.passages], [*one.examples, *moved])
 
 
-def hold_back(questions: Sequence[GradedQuestion], share: float) -> list[bool]:
+def hold_back(questions: Sequence[GradedQuestion], share: float, apart: Sequence[str] = ()) -> list[bool]:
     """Which questions are held back: about `share` of the documents, whole, and always the same ones.
 
-    Where all are of one document, its passages are split instead.
+    So are the documents whose titles are in `apart`. Where all are of one document, its passages are split instead.
     """
     by_title = len({group_of(question) for question in questions}) > 1
     names = [group_of(question) if by_title else question.context for question in questions]
-    return [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 16**8 for name in names]
+    return [
+        question.title in apart or int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 16**8
+        for question, name in zip(questions, names, strict=True)
+    ]
 
 
 def group_of(question: GradedQuestion) -> str:

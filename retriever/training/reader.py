@@ -23,6 +23,7 @@ from retriever.training.batches import Epochs, Item, Mixture, plan
 from retriever.training.examples import HELD_BACK, ExampleSet, together, tokenize
 from retriever.training.loop import Loop, Report, TrainingConfig
 from retriever.training.negatives import SearchMany, mine_once
+from retriever.training.teacher import Distillation, Teacher, learning_loss
 
 
 class ReaderTask:
@@ -34,6 +35,8 @@ class ReaderTask:
         held_back: Items that are only measured.
         config: Sizes of batches, and the seed.
         bfloat16: Whether products are computed in bfloat16; the weights stay float32.
+        teacher: A larger model to learn from, beside what is right.
+        distillation: How it is listened to.
     """
 
     def __init__(
@@ -45,12 +48,16 @@ class ReaderTask:
         *,
         padding: int,
         bfloat16: bool,
+        teacher: Teacher | None = None,
+        distillation: Distillation | None = None,
     ) -> None:
         self._model = model
         self._epochs = epochs
         self._config = config
         self._padding = padding
         self._bfloat16 = bfloat16
+        self._teacher = teacher
+        self._distillation = distillation or Distillation()
         self._device = next(model.parameters()).device
         self._held_back = plan(held_back, config.batch_tokens, "held back")
         self._planned: tuple[int, list[list[Item]]] = (-1, [])
@@ -63,10 +70,13 @@ class ReaderTask:
         return self._planned[1]
 
     def accumulate(self, batch: list[Item]) -> tuple[Tensor, int]:
-        """Cross-entropy of start and end, halved and summed over the items; its gradient is added up."""
-        logits, targets = self._forward(batch)
-        losses = [nn.functional.cross_entropy(logits[..., i], targets[:, i], reduction="sum") for i in (0, 1)]
-        loss = (losses[0] + losses[1]) / 2
+        """Cross-entropy of start and end, halved and summed over the items; its gradient is added up.
+
+        With a teacher, its distribution counts as well.
+        """
+        tensors, targets = self._tensors(batch)
+        taught = None if self._teacher is None else self._teacher.logits(*tensors)
+        loss = learning_loss(self._logits(tensors), targets, taught, self._distillation)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), len(batch)
 
@@ -76,7 +86,8 @@ class ReaderTask:
         total = exact = answerable = refused = unanswerable = 0.0
         with torch.inference_mode():
             for batch in self._held_back:
-                logits, targets = self._forward(batch)
+                tensors, targets = self._tensors(batch)
+                logits = self._logits(tensors)
                 for i in (0, 1):
                     total += float(
                         nn.functional.cross_entropy(logits[..., i], targets[:, i], reduction="sum")
@@ -97,8 +108,8 @@ class ReaderTask:
             "refused": refused / max(1.0, unanswerable),
         }
 
-    def _forward(self, batch: Sequence[Item]) -> tuple[Tensor, Tensor]:
-        """Logits `(B, T, 2)` and targets `(B, 2)`."""
+    def _tensors(self, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor]:
+        """Token ids, mask and segments, `(B, T)` each, and targets `(B, 2)`."""
         longest = max(len(item.window.ids) for item in batch)
         ids = np.full((len(batch), longest), self._padding, dtype=np.int64)
         segments = np.zeros((len(batch), longest), dtype=np.int64)
@@ -109,10 +120,13 @@ class ReaderTask:
             segments[i, item.window.begin : length] = 1
             mask[i, :length] = True
         targets = torch.tensor([[item.start, item.end] for item in batch], device=self._device)
-        tensors = [torch.from_numpy(array).to(self._device) for array in (ids, mask, segments)]
+        return [torch.from_numpy(array).to(self._device) for array in (ids, mask, segments)], targets
+
+    def _logits(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Token ids, mask and segments -> `(B, T, 2)`."""
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             logits: Tensor = self._model(*tensors)
-        return logits, targets
+        return logits
 
 
 def train_reader(
@@ -128,6 +142,9 @@ def train_reader(
     mixture: Mixture | None = None,
     span: SpanEncoderConfig | None = None,
     held_back: float = HELD_BACK,
+    apart: Sequence[str] = (),
+    teacher: str | None = None,
+    distillation: Distillation | None = None,
     device: str | None = None,
     report: Report = print,
 ) -> dict[str, float]:
@@ -145,6 +162,9 @@ def train_reader(
         mixture: What stands beside each answerable question.
         span: The span layer, where it is begun.
         held_back: Share of the documents that is measured, not trained on.
+        apart: Titles of documents that are held back as well.
+        teacher: A trained span scorer, larger than this one, to learn from; of the same words.
+        distillation: How it is listened to.
         device: A torch device; `None`: the GPU where there is one.
         report: Takes lines for the user.
 
@@ -161,18 +181,21 @@ def train_reader(
     tokenizer = Tokenizer.from_folder(files.folder)
     special = tokenizer.special
     layout = PairLayout(special.before[0], special.after[-1], reading)
-    searched = tokenize(questions, tokenizer, others, held_back=held_back)
+    searched = tokenize(questions, tokenizer, others, held_back=held_back, apart=apart)
     data = together(searched, tokenize(extra, tokenizer, held_back=held_back))
     report(f"{len(data.examples):,} questions on {len(data.passages):,} passages")
     negatives = mine_once(searched, out, search, report) if search is not None else {}
     learned, held = split(data, negatives)
+    bfloat16 = computes_bfloat16(where)
     task = ReaderTask(
         model,
         Epochs(*learned, layout, tokenizer, mixture, config.seed),
         _sample(Epochs(*held, layout, tokenizer, mixture, config.seed).items(0)),
         config,
         padding=special.padding,
-        bfloat16=computes_bfloat16(where),
+        bfloat16=bfloat16,
+        teacher=None if teacher is None else Teacher.load(teacher, tokenizer, where, bfloat16=bfloat16),
+        distillation=distillation,
     )
     is_new = ("encoder.local.", "encoder.projection.", "head.") if start is None else ()
     loop = Loop(model, lambda name: name.startswith(is_new), task, config, out, report)
