@@ -13,6 +13,8 @@ from cli.terminal import notice
 from retriever.errors import SpanseekError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from retriever.evaluation import GradedQuestion
 
 train_app = typer.Typer(
@@ -177,10 +179,11 @@ def reader(
         device=device,
         report=_report,
     )
+    _fit_refusal(questions, apart or [], out)
     if confidence_questions:
         contexts = list(dict.fromkeys([*(question.context for question in questions), *others]))
         index_passages(contexts, corpus, encoder)
-        _fit_confidence(questions, contexts, corpus, out, confidence_questions)
+        _fit_confidence(questions, apart or [], contexts, corpus, out, confidence_questions)
     notice(f"done: spanseek search QUESTION --reader {out}")
 
 
@@ -276,20 +279,44 @@ def _questions(files: list[Path], index_dir: Path | None) -> tuple[list[GradedQu
     return list(found.values()), others
 
 
+def _fit_refusal(questions: list[GradedQuestion], apart: list[str], out: Path) -> None:
+    """Reads held-back questions in their own passages, and writes how readily there is no answer."""
+    from retriever.encoder.span_scorer import SpanScorer
+    from retriever.training.examples import held_back_questions
+    from retriever.training.refusal import FEWEST, add_refusal, fit_refusal
+
+    held = held_back_questions(questions, apart)
+    without = [question for question in held if not question.answers]
+    if len(without) < FEWEST:
+        return  # nothing to learn it from, which is as usual with questions of one's own
+    add_refusal(out, 0.0)
+    scorer = SpanScorer.load(str(out))
+
+    def read_many(some: Sequence[GradedQuestion]) -> list[tuple[str, float]]:
+        readings = scorer.read_many([(question.question, question.context, "") for question in some])
+        return [(reading.text, reading.margin) for reading in readings]
+
+    chosen = _drawn([question for question in held if question.answers], 5 * len(without)) + without
+    no_answer = fit_refusal(chosen, read_many)
+    add_refusal(out, no_answer)
+    _report(f"no answer: {no_answer:+.2f}, from {len(chosen):,} held-back questions")
+
+
 def _fit_confidence(
-    questions: list[GradedQuestion], contexts: list[str], corpus: Path, out: Path, most: int
+    questions: list[GradedQuestion],
+    apart: list[str],
+    contexts: list[str],
+    corpus: Path,
+    out: Path,
+    most: int,
 ) -> None:
     """Asks held-back questions of the passages, and writes what makes confidences of what is found."""
-    import random
-
     from retriever import RerankConfig, Retriever
     from retriever.confidence import CONFIDENCE
     from retriever.training.confidence import ask_all, fit
-    from retriever.training.examples import HELD_BACK, hold_back
+    from retriever.training.examples import held_back_questions
 
-    held = hold_back(questions, HELD_BACK)
-    chosen = [question for question, is_held in zip(questions, held, strict=True) if is_held]
-    chosen = random.Random(0).sample(chosen, min(most, len(chosen)))  # noqa: S311 - nothing secret
+    chosen = _drawn(held_back_questions(questions, apart), most)
     documents = {context: str(i) for i, context in enumerate(contexts)}
 
     def progress(done: int, total: int) -> None:
@@ -304,6 +331,13 @@ def _fit_confidence(
         notice(f"confidences are the model's own: {error}")
         return
     (out / CONFIDENCE).write_text(model.to_json() + "\n", encoding="utf-8")
+
+
+def _drawn(questions: list[GradedQuestion], most: int) -> list[GradedQuestion]:
+    """At most so many, always the same ones."""
+    import random
+
+    return random.Random(0).sample(questions, min(most, len(questions)))  # noqa: S311 - nothing secret
 
 
 def _report(line: str) -> None:

@@ -41,6 +41,7 @@ class ReaderSettings(Saved):
         segments: Whether the backbone is told question from passage.
         span: `SpanEncoderConfig`, the span layer.
         reading: `ReadingConfig`, sizes of windows.
+        no_answer: Added to the log-odds of no answer: what `retriever.training.refusal` fitted.
     """
 
     encoder: str
@@ -48,6 +49,7 @@ class ReaderSettings(Saved):
     segments: bool
     span: dict[str, object] = field(default_factory=dict)
     reading: dict[str, object] = field(default_factory=dict)
+    no_answer: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class StoredReader:
         segments: As in `ReaderSettings`.
         span: The span layer.
         reading: Sizes of windows.
+        no_answer: As in `ReaderSettings`.
         weights: In float32, by the model's own names.
         fingerprint: SHA-256 over all that decides what scores come out.
     """
@@ -71,6 +74,7 @@ class StoredReader:
     segments: bool
     span: SpanEncoderConfig
     reading: ReadingConfig
+    no_answer: float
     weights: dict[str, Weights]
     fingerprint: str
 
@@ -105,7 +109,9 @@ def read_reader(name: str) -> StoredReader:
             f"the span scorer at {name!r} doesn't load: {str(error).splitlines()[0]}"
         ) from error
     digest = hashlib.sha256(text.encode() + (folder / READER_WEIGHTS).read_bytes()).hexdigest()
-    return StoredReader(name, folder, files, settings.segments, span, reading, weights, digest)
+    return StoredReader(
+        name, folder, files, settings.segments, span, reading, settings.no_answer, weights, digest
+    )
 
 
 def dequantise(matrix: Weights, scale: Weights) -> Weights:

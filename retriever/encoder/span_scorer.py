@@ -50,6 +50,7 @@ class SpanScorer:
         reading: Sizes of windows.
         fingerprint: SHA-256 over all that decides what scores come out.
         folder: Where it was loaded from.
+        no_answer: Added to the log-odds of no answer.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SpanScorer:
         reading: ReadingConfig,
         fingerprint: str,
         folder: Path | None = None,
+        no_answer: float = 0.0,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -66,6 +68,7 @@ class SpanScorer:
         self._layout = PairLayout(special.before[0], special.after[-1], reading)
         self.fingerprint = fingerprint
         self.folder = folder
+        self.no_answer = no_answer
 
     @classmethod
     def load(
@@ -90,7 +93,7 @@ class SpanScorer:
         stored = read_reader(name)
         model = reader(stored, precision=precision, device=device, runtime=runtime)
         tokenizer = Tokenizer.from_folder(stored.files.folder)
-        return cls(model, tokenizer, stored.reading, stored.fingerprint, stored.folder)
+        return cls(model, tokenizer, stored.reading, stored.fingerprint, stored.folder, stored.no_answer)
 
     @property
     def computes(self) -> Description:
@@ -115,7 +118,8 @@ class SpanScorer:
         relative: list[list[tuple[Window, Scores]]] = [[] for _ in passages]
         logits = self._model.logits([window for _, window in rows])
         for (number, window), row in zip(rows, logits, strict=True):
-            inside = row[window.begin : len(window.ids) - 1] - row[0]
+            # half of it to the start's log-odds, half to the end's
+            inside = row[window.begin : len(window.ids) - 1] - row[0] - self.no_answer / 2
             relative[number].append((window, inside))
         places = [
             _with_marks(passage.text, offsets) for passage, (_, offsets) in zip(passages, texts, strict=True)

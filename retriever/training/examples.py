@@ -136,6 +136,14 @@ def hold_back(questions: Sequence[GradedQuestion], share: float, apart: Sequence
     ]
 
 
+def held_back_questions(
+    questions: Sequence[GradedQuestion], apart: Sequence[str] = ()
+) -> list[GradedQuestion]:
+    """Those that are measured, not trained on; see `hold_back`."""
+    held = hold_back(questions, HELD_BACK, apart)
+    return [question for question, is_held in zip(questions, held, strict=True) if is_held]
+
+
 def group_of(question: GradedQuestion) -> str:
     """What it shares with the other questions about its document."""
     return question.title or question.context
