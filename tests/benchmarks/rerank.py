@@ -1,12 +1,14 @@
 """Reading 20 candidates for one question: spanseek's span scorer against the same model in plain torch, float32.
 
-    python tests/benchmarks/rerank.py [--documents FOLDER] [--questions FILE] [--limit 20] [--json]
+    python tests/benchmarks/rerank.py [--documents FOLDER] [--questions FILE] [--limit 20] [--runtime auto]
+                                      [--json]
 
 Both sides read the same candidates, as the search ranks them for each question. The plain side is what one would write
 first: all pairs tokenised and padded to the longest, one pass in float32 with an attention mask. Turns alternate; the
 ratio is that of the medians. The greatest difference of the best spans' log-odds is printed too: it is one model.
 Each turn also measures a plain product of large matrices in the fastest precision of this machine: the shares of that
-rate which both sides reach say how near they are to the limit. Padding isn't counted as work.
+rate which both sides reach say how near they are to the limit. Padding isn't counted as work. `--runtime` is what computes
+spanseek's side: `torch`, `onnx`, or by default what `Retriever` takes.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -25,6 +28,7 @@ from indexer import Indexer
 from retriever import Retriever
 from retriever.encoder import SpanScorer
 from retriever.encoder.loading import load_reader_model
+from retriever.encoder.runtime import RuntimeName
 from retriever.encoder.spans import best_spans
 from retriever.encoder.structure import spelled
 from retriever.encoder.tokenizer import Tokenizer
@@ -92,6 +96,7 @@ def main() -> None:
         "--questions", type=Path, default=SAMPLE / "questions.jsonl", help="JSON Lines with 'question'"
     )
     parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--runtime", choices=get_args(RuntimeName), default="auto")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     lines = options.questions.read_text(encoding="utf-8").splitlines()[: options.limit]
@@ -101,7 +106,7 @@ def main() -> None:
             indexer.add_paths([options.documents])
         with Retriever.open(scratch) as retriever:
             asked = [(question, candidates(retriever, question)) for question in questions]
-    fast, plain = SpanScorer.load(), PlainReader()
+    fast, plain = SpanScorer.load(runtime=options.runtime), PlainReader()
     ours, theirs, apart = [], [], 0.0
     precision, products, operations = product_precision(), [], []
     fast.score([asked[0][0]] * len(asked[0][1]), asked[0][1])
@@ -125,6 +130,8 @@ def main() -> None:
     result = {
         "questions": len(asked),
         "candidates": DEPTH,
+        "runtime": fast.computes.runtime,
+        "precision": fast.computes.precision,
         "ms": round(1000 * statistics.median(ours), 1),
         "plain_ms": round(1000 * statistics.median(theirs), 1),
         "ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
