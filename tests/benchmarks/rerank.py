@@ -3,7 +3,8 @@
     python tests/benchmarks/rerank.py [--documents FOLDER] [--questions FILE] [--limit 20] [--runtime auto]
                                       [--json]
 
-Both sides read the same 20 candidates, as the search ranks them for each question: `ratio`. A user's question mostly
+The questions are `--limit` of the file's, spread over it. Both sides read the same 20 candidates, as the search ranks
+them for each: `ratio`. A user's question mostly
 needs fewer of them, for reading stops where the rest could hardly change what is shown: `asked_ms` is what
 `Retriever.respond` takes to read and to decide, with ten passages shown, and `asked_ratio` the plain reading of all 20
 against that. The plain side is what one would write
@@ -102,8 +103,9 @@ def main() -> None:
     parser.add_argument("--runtime", choices=get_args(RuntimeName), default="auto")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    lines = options.questions.read_text(encoding="utf-8").splitlines()[: options.limit]
-    questions = [json.loads(line)["question"] for line in lines]
+    lines = options.questions.read_text(encoding="utf-8").splitlines()
+    spread = lines[:: max(1, len(lines) // options.limit)][: options.limit]
+    questions = [json.loads(line)["question"] for line in spread]
     with tempfile.TemporaryDirectory() as scratch:
         with Indexer.open(scratch) as indexer:
             indexer.add_paths([options.documents])
