@@ -4,15 +4,15 @@
                                       [--json]
 
 The questions are `--limit` of the file's, spread over it. Both sides read the same 20 candidates, as the search ranks
-them for each: `ratio`. A user's question mostly
-needs fewer of them, for reading stops where the rest could hardly change what is shown: `asked_ms` is what
-`Retriever.respond` takes to read and to decide, with ten passages shown, and `asked_ratio` the plain reading of all 20
-against that. The plain side is what one would write
-first: all pairs tokenised and padded to the longest, one pass in float32 with an attention mask. Turns alternate; the
-ratio of both is that of the medians. The greatest difference of the best spans' log-odds is printed too: it is one model.
-Each turn also measures a plain product of large matrices in the fastest precision of this machine: the shares of that
-rate which both sides reach say how near they are to the limit. Padding isn't counted as work. `--runtime` is what computes
-spanseek's side: `torch`, `onnx`, or by default what `Retriever` takes.
+them for each: `ratio`. A user's question mostly needs fewer of them, for reading stops where the rest could hardly
+change what is shown: `asked_ms` is what `Retriever.respond` takes to read and to decide, with ten passages shown, and
+`asked_ratio` the plain reading of all 20 against that.
+
+The plain side is what one would write first: all pairs tokenised and padded to the longest, one pass in float32 with an
+attention mask. Turns alternate; ratios are those of the medians. The greatest difference of the best spans' log-odds is
+printed too: it is one model. Each turn also measures a plain product of large matrices in the fastest precision of this
+machine: the shares of that rate which both sides reach say how near they are to the limit. Padding isn't counted as
+work. `--runtime` is what computes spanseek's side: `torch`, `onnx`, or by default what `Retriever` takes.
 """
 
 from __future__ import annotations
