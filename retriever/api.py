@@ -183,7 +183,7 @@ class Retriever:
         config = self._config
         if per_document is not None:
             config = replace(config, per_document=per_document)
-        with self._found(question, k, where, reading=rerank) as (snapshot, ranked):
+        with self._found(question, k, where, reading=rerank, config=config) as (snapshot, ranked):
             if rerank:
                 shown = Shown(self._model, answers=0, least=1.0, passages=k, per_document=config.per_document)
                 evidence = gather(snapshot, question, ranked, self.scorer, self._rerank, shown=shown).evidence
@@ -208,7 +208,7 @@ class Retriever:
         vectors = self.encoder.encode_questions(questions)
         with self._reader.snapshot() as snapshot:
             for question, vector in zip(questions, vectors, strict=True):
-                ranked = candidates(snapshot, question, vector, k, config)
+                ranked = candidates(snapshot, question, vector, k, config, only_shown=True)
                 yield present(snapshot, ranked, k, config)
 
     def evidence(self, question: str, *, where: Iterable[str | Filter] = ()) -> list[Evidence]:
@@ -328,9 +328,10 @@ class Retriever:
         where: Iterable[str | Filter],
         watch: Stopwatch | None = None,
         *,
-        reading: bool = False,
+        reading: bool,
+        config: SearchConfig | None = None,
     ) -> Iterator[tuple[Snapshot, list[Candidate]]]:
-        """The candidates for a question, and the state of the index that they are of."""
+        """The candidates for a question, all that may be read or only what is shown; the state that they are of."""
         if not question.strip():
             raise SpanseekError("the question is empty: ask something")
         if k < 1:
@@ -346,7 +347,10 @@ class Retriever:
         with ExitStack() as opened:
             with watch.stage("fetch"):
                 snapshot = opened.enter_context(self._reader.snapshot())
-            yield snapshot, candidates(snapshot, question, vector, k, self._config, filters, watch)
+            ranked = candidates(
+                snapshot, question, vector, k, config or self._config, filters, watch, only_shown=not reading
+            )
+            yield snapshot, ranked
 
     def document(self, document_id: str) -> Document:
         """A document by its id, as hits name it.

@@ -10,20 +10,22 @@ figures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from retriever.config import SearchConfig
 from retriever.filters import Filter
 from retriever.stopwatch import Stopwatch
-from retriever.store.lexical import LexicalHit
-from retriever.store.snapshot import Place, Snapshot
+from retriever.store.snapshot import Place, Snapshot, StoredChunk
 from retriever.store.vectors import Vectors
 from retriever.types import Hit, Scores
 
 _ADJACENT = 4
 """Code points that may lie between two chunks that are one passage: blank space between paragraphs."""
 _MERGED_CHUNKS = 3
+_AT_FIRST = 20
+"""Chunks that are looked up at first beyond twice as many as passages are shown: mostly enough."""
 _COVERED = 2 / 3
 """Share of the greatest possible BM25 from which the words count in full; no real passage comes near all of it."""
 
@@ -62,7 +64,8 @@ def search(
         config: How to.
         filters: Only documents that all of these hold for.
     """
-    return present(snapshot, candidates(snapshot, question, vector, k, config, filters), k, config)
+    ranked = candidates(snapshot, question, vector, k, config, filters, only_shown=True)
+    return present(snapshot, ranked, k, config)
 
 
 def present(snapshot: Snapshot, ranked: Sequence[Candidate], k: int, config: SearchConfig) -> list[Hit]:
@@ -104,8 +107,22 @@ def candidates(
     config: SearchConfig,
     filters: Sequence[Filter] = (),
     watch: Stopwatch | None = None,
+    *,
+    only_shown: bool = False,
 ) -> list[Candidate]:
-    """Single chunks that either side finds, best first by the fused score; `watch` is told how long each part takes."""
+    """Single chunks that either side finds, best first by the fused score.
+
+    Args:
+        snapshot: As for `search`.
+        question: Likewise.
+        vector: Likewise.
+        k: Likewise.
+        config: Likewise.
+        filters: Likewise.
+        watch: Told how long each part takes.
+        only_shown: Leaves out chunks without which `present` shows the same `k`: looking them up takes longer than
+            all else of fusion.
+    """
     watch = watch or Stopwatch()
     with watch.stage("fetch"):
         allowed = snapshot.allowed(filters)
@@ -117,27 +134,53 @@ def candidates(
     with watch.stage("lexical"):
         words = snapshot.lexical(question, wanted, allowed)
     with watch.stage("fetch"):
-        return _fused(snapshot, dense, words, config.dense_weight)
+        fused = fuse(dense, {hit.chunk: hit.coverage for hit in words}, config.dense_weight)
+        order = sorted(fused, key=lambda chunk: (-fused[chunk], chunk))
+        lexical = {hit.chunk: hit.score for hit in words}
+
+        def ranked(chunks: Iterable[StoredChunk]) -> list[Candidate]:
+            found = [
+                Candidate(
+                    (chunk.id,),
+                    chunk.document,
+                    chunk.section,
+                    chunk.start,
+                    chunk.end,
+                    fused[chunk.id],
+                    Scores(fused[chunk.id], dense.get(chunk.id), lexical.get(chunk.id)),
+                )
+                for chunk in chunks
+            ]
+            return sorted(found, key=lambda c: (-c.score, c.chunks))
+
+        if only_shown:
+            return _shown(snapshot, order, ranked, k, config.per_document)
+        return ranked(snapshot.chunks(order))
 
 
-def _fused(
-    snapshot: Snapshot, dense: dict[int, float], words: Sequence[LexicalHit], dense_weight: float
+def _shown(
+    snapshot: Snapshot,
+    order: Sequence[int],
+    ranked: Callable[[Iterable[StoredChunk]], list[Candidate]],
+    k: int,
+    per_document: int,
 ) -> list[Candidate]:
-    lexical = {hit.chunk: hit.score for hit in words}
-    fused = fuse(dense, {hit.chunk: hit.coverage for hit in words}, dense_weight)
-    found = [
-        Candidate(
-            (chunk.id,),
-            chunk.document,
-            chunk.section,
-            chunk.start,
-            chunk.end,
-            fused[chunk.id],
-            Scores(fused[chunk.id], dense.get(chunk.id), lexical.get(chunk.id)),
-        )
-        for chunk in snapshot.chunks(list(fused))
-    ]
-    return sorted(found, key=lambda c: (-c.score, c.chunks))
+    """The best chunks of `order`, as many as `k` passages take, and all others of the same documents.
+
+    Which passages are shown doesn't depend on chunks that rank below all of them; what is in them does, since those
+    below may touch.
+    """
+    taken: list[Candidate] = []
+    more = 2 * k + _AT_FIRST
+    while len(taken) < len(order):
+        taken += ranked(snapshot.chunks(order[len(taken) : len(taken) + more]))
+        passages = merge_neighbours(taken)
+        counts = Counter(passage.document for passage in passages)
+        if sum(min(count, per_document) for count in counts.values()) >= k:
+            shown = {passage.document for passage in limit_per_document(passages, k, per_document)}
+            return taken + ranked(snapshot.chunks_near(order[len(taken) :], shown))
+        more = len(taken)
+    return taken
 
 
 def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float) -> dict[int, float]:
@@ -152,15 +195,13 @@ def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float
     {1: 0.5, 2: 0.5, 3: 0.25}
     """
     low, high = min(dense.values(), default=0.0), max(dense.values(), default=0.0)
-    scaled_dense = {
-        chunk: (cosine - low) / (high - low) if high > low else 1.0 for chunk, cosine in dense.items()
+    fused = {
+        chunk: dense_weight * ((cosine - low) / (high - low) if high > low else 1.0)
+        for chunk, cosine in dense.items()
     }
-    scaled_lexical = {chunk: min(1.0, coverage / _COVERED) for chunk, coverage in lexical.items()}
-    return {
-        chunk: dense_weight * scaled_dense.get(chunk, 0.0)
-        + (1 - dense_weight) * scaled_lexical.get(chunk, 0.0)
-        for chunk in dict.fromkeys((*dense, *lexical))
-    }
+    for chunk, coverage in lexical.items():
+        fused[chunk] = fused.get(chunk, 0.0) + (1 - dense_weight) * min(1.0, coverage / _COVERED)
+    return fused
 
 
 def merge_neighbours(ranked: Iterable[Candidate]) -> list[Candidate]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from retriever.encoder import SpanScorer, TextEncoder
+    from tests.followed import Follow
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -112,6 +113,15 @@ def tiny_scorer(tiny_reader_folder: Path) -> SpanScorer:
     from retriever.encoder import SpanScorer
 
     return SpanScorer.load(str(tiny_reader_folder), precision="float32", device="cpu")
+
+
+@pytest.fixture
+def follow(tmp_path: Path, tiny_encoder: TextEncoder) -> Iterator[Follow]:
+    """Follows `tmp_path/docs`; see `following`."""
+    from tests.followed import following
+
+    with following(tmp_path, tiny_encoder) as begin:
+        yield begin
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from retriever.confidence import UNFITTED
 from retriever.config import RerankConfig
 from retriever.encoder.spans import ScoredSpan
-from retriever.rerank import Evidence
+from retriever.rerank import Chunks, Evidence, choose, reorder
 from retriever.rounds import Gathered, Shown, gather, settled
-from retriever.search import Candidate
+from retriever.search import Candidate, limit_per_document, merge_neighbours
 from retriever.store.snapshot import Place, StoredPassage
 from retriever.types import Scores
 from tests.stand_ins import Reading
@@ -46,6 +46,7 @@ def evidence(*margins: float) -> list[Evidence]:
 ONE = evidence(9.0, -6.0, -6.0, -6.0, -6.0, -7.0)
 """An answer, and a middle of -6."""
 NONE = evidence(-6.0, -6.0, -6.0, -6.0, -7.0, -8.0)
+TEN = evidence(9.0, *[-6.0] * 9)
 KEYWORDS = evidence(13.0, 6.0, 6.0, 6.0, 6.0, 6.0)
 
 
@@ -95,6 +96,10 @@ def test_a_passage_with_no_words_to_answer_with_is_one_that_does_not() -> None:
     assert not settled(RANKED, ONE[:2], 2, replace(SHOWN, answers=3), 16.0)
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxy"
+TEXTS = [f"Nobody knows who did {letter}." for letter in LETTERS]
+
+
 class Passages:
     """Stands in for a snapshot."""
 
@@ -108,14 +113,65 @@ class Passages:
         return [self._found[place.chunks[0]] for place in places]
 
 
+def place(chunk: int, document: int, start: int, score: float) -> Candidate:
+    return Candidate((chunk,), document, "[]", start, start + 100, score, Scores(score, 0.5, None))
+
+
+@pytest.mark.parametrize(
+    "apart",
+    [
+        pytest.param(100, id="six chunks that touch are two passages"),
+        pytest.param(1000, id="of six passages of one document three are shown"),
+    ],
+)
+@pytest.mark.parametrize("answers_too", [10, 11])
+def test_what_is_shown_is_what_reading_all_would_show(apart: int, answers_too: int) -> None:
+    """A page reaches further down than to as many chunks as it has passages."""
+    ranked = [place(chunk, 100, apart * chunk, 0.9 - chunk / 100) for chunk in range(6)]
+    ranked += [place(chunk, chunk, 0, 0.3 - chunk / 10_000) for chunk in range(6, 12)]
+    # Reading goes on after six, since the next might be the first to answer; the ninth is.
+    answers = {8: 8.0, answers_too: 2.0}
+    margins = {f"did {letter}": answers.get(i, -8.0) for i, letter in enumerate(LETTERS)}
+    shown = replace(SHOWN, model=replace(UNFITTED, passage_weight=0.2))
+
+    def page(*, stops: bool) -> list[Chunks]:
+        snapshot: Any = Passages(TEXTS)
+        scorer: Any = Reading(margins)
+        found = gather(snapshot, QUESTION, ranked, scorer, RerankConfig(), shown=shown if stops else None)
+        _, confidence = choose(found.evidence, shown.model, shown.answers, shown.least)
+        passages = merge_neighbours(reorder(ranked, found.evidence, shown.model, confidence))
+        return [c.chunks for c in limit_per_document(passages, shown.passages, shown.per_document)]
+
+    expected = page(stops=False)
+    assert (answers_too,) in expected, "it is shown"
+    assert page(stops=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("passages", "per_document", "enough"),
+    [
+        (2, 3, True),  # six chunks that touch fill a page of two
+        (3, 3, False),  # the eleventh would be the third passage
+        (3, 1, False),  # one of that document, then others: the eleventh would be the second
+    ],
+)
+def test_a_page_is_of_passages_not_of_chunks(passages: int, per_document: int, enough: bool) -> None:
+    ranked = [place(chunk, 100, 100 * chunk, 0.9 - chunk / 100) for chunk in range(6)]
+    ranked += [place(chunk, chunk, 0, 0.3 - chunk / 10_000) for chunk in range(6, 12)]
+    read_ = [replace(item, candidate=candidate) for item, candidate in zip(TEN, ranked, strict=False)]
+    shown = replace(
+        SHOWN,
+        model=replace(UNFITTED, passage_weight=0.2),
+        passages=passages,
+        per_document=per_document,
+    )
+    assert settled(ranked, read_, 10, shown, 8.0) is enough
+
+
 def read(texts: list[str], scorer: Reading, *, shown: Shown | None = SHOWN, **config: Any) -> Gathered:
     snapshot: Any = Passages(texts)
     reader: Any = scorer
     return gather(snapshot, QUESTION, RANKED[: len(texts)], reader, RerankConfig(**config), shown=shown)
-
-
-LETTERS = "abcdefghijklmnopqrstuvwxy"
-TEXTS = [f"Nobody knows who did {letter}." for letter in LETTERS]
 
 
 def test_the_first_are_read_and_then_some_more_until_it_is_enough() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from indexer import Indexer, InputDocument
@@ -11,8 +12,19 @@ from retriever import FilterError, Retriever, SearchConfig, SpanseekError
 from retriever.config import ChunkingConfig
 from retriever.encoder import TextEncoder
 from retriever.filters import Filter
-from retriever.search import Candidate, fuse, limit_per_document, merge_neighbours
-from retriever.types import Scores
+from retriever.search import (
+    Candidate,
+    candidates,
+    fuse,
+    limit_per_document,
+    merge_neighbours,
+    present,
+)
+from retriever.store.manifest import Manifest
+from retriever.store.reader import IndexReader
+from retriever.store.records import PreparedDocument
+from retriever.store.writer import IndexWriter
+from retriever.types import Chunk, Extract, Scores
 
 
 def candidate(
@@ -63,6 +75,55 @@ def test_one_document_leaves_room_for_others_but_fills_up() -> None:
     ]
     assert [c.chunks[0] for c in limit_per_document(ranked, 4, 2)] == [0, 1, 9, 2]
     assert [c.chunks[0] for c in limit_per_document(ranked, 3, 5)] == [0, 1, 2]
+
+
+WORDS = "snow wind price cat mat store".split()
+
+
+def made_up(number: int, chunks: int, rng: np.random.Generator) -> PreparedDocument:
+    """A document of some chunks in sections, most of which touch the one before."""
+    texts = [" ".join(rng.choice(WORDS, 12)) for _ in range(chunks)]
+    starts = np.cumsum([0, *(len(text) + int(rng.choice([1, 9])) for text in texts)]).tolist()
+    text = "".join(
+        text.ljust(end - start) for text, start, end in zip(texts, starts, starts[1:], strict=False)
+    )
+    sections = np.cumsum(rng.random(chunks) < 0.2).tolist()
+    cut = [
+        Chunk(start, start + len(text), headings=(f"Section {section}",))
+        for text, start, section in zip(texts, starts, sections, strict=False)
+    ]
+    vectors = rng.normal(size=(chunks, 8)) + rng.normal(size=8)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return PreparedDocument(
+        str(number), None, Extract(text, "text"), str(number), cut, vectors.astype(np.float16)
+    )
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six hundred chunks of documents small and large; some were written anew, so that their ids lie further on."""
+    root, rng = tmp_path_factory.mktemp("many") / "index", np.random.default_rng(0)
+    documents = [made_up(number, int(rng.choice([1, 3, 12, 60])), rng) for number in range(40)]
+    with IndexWriter.open(root, Manifest("none", "f", 8, ChunkingConfig())) as writer:
+        writer.write(1, documents)
+        writer.write(2, [made_up(number, 12, rng) for number in range(0, 40, 3)])
+    return root
+
+
+@pytest.mark.parametrize("per_document", [1, 3, 1000])
+@pytest.mark.parametrize("k", [1, 3, 10, 60, 1000])
+def test_chunks_that_are_not_looked_up_change_nothing(many: Path, k: int, per_document: int) -> None:
+    rng, config = np.random.default_rng(k), SearchConfig(per_document=per_document)
+    fewer = 0
+    with IndexReader(many) as reader, reader.snapshot() as snapshot:
+        for _ in range(20):
+            vector = rng.normal(size=8).astype(np.float32)
+            asked = (snapshot, " ".join(rng.choice(WORDS, 2)), vector / np.linalg.norm(vector), k, config)
+            every, some = candidates(*asked), candidates(*asked, only_shown=True)
+            assert present(snapshot, some, k, config) == present(snapshot, every, k, config)
+            assert [c for c in every if c in some] == some, "in their order"
+            fewer += len(every) - len(some)
+    assert fewer or k >= 60
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,13 @@ class TextEncoder:
 
     Args:
         files: From `find_encoder`.
-        precision: `float32` is the reference. `bfloat16` is about 2.5 times faster where the processor computes
-            in it, and differs by a cosine of less than 0.001; `auto` takes what is fastest here.
+        precision: `float32` is the reference. `bfloat16`, in which only torch computes, is about 2.5 times faster where
+            the hardware computes in it, and differs by a cosine of less than 0.001. `auto`: `float32` with ONNX
+            Runtime; with torch `bfloat16` on hardware that computes in it, else `float32`.
         device: A torch device; `None`: the GPU where there is one, else the CPU.
         runtime: `torch` or `onnx`; `auto`: ONNX Runtime on a CPU, where it is installed and the backbone is built as
-            BERT is.
+            BERT is. It starts soonest, as a question wants it; thousands of passages may be embedded faster with
+            `in_bulk()` of `runtime.py`, which is what `Indexer` takes.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class TextEncoder:
             name: As in `find_encoder`.
             precision: What to compute in.
             device: Where; by default a GPU if there is one.
-            runtime: With what; by default the fastest that can.
+            runtime: With what; by default what starts soonest here.
             fetch: As in `find_encoder`.
 
         Raises:

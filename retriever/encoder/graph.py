@@ -236,17 +236,19 @@ class _Layers:
         self._g = g
         self._weights = weights
         self._shape = shape
+        self._placed: list[str] = []
 
     def global_layer(self, name: str, hidden: str) -> str:
         """One of BERT's layers: `(N, C)` -> `(N, C)`."""
         g = self._g
         parts = [f"{name}attention.self.{part}" for part in ("query", "key", "value")]
         attended = self._attend(name, hidden, parts, self._shape.heads)
-        out = self._times(f"{name}attention.output.dense", attended)
-        hidden = self._added(f"{name}attention.output", out, hidden)
-        inner = self._times(f"{name}intermediate.dense", hidden)  # (N, 4C)
+        hidden = self._added(f"{name}attention.output", attended, hidden)
+        inner = self._product(
+            f"{name}intermediate.dense", self._weights[f"{name}intermediate.dense.weight"], hidden
+        )
         inner = g.add("BiasGelu", inner, self._vector(f"{name}intermediate.dense.bias"), domain=_CONTRIB)
-        return self._added(f"{name}output", self._times(f"{name}output.dense", inner), hidden)
+        return self._added(f"{name}output", inner, hidden)
 
     def local(self, hidden: str, heads: int) -> str:
         """Local self-attention: `(N, C)` -> `L (N, C)`."""
@@ -255,44 +257,49 @@ class _Layers:
 
     def linear(self, name: str, x: str) -> str:
         """`x W^T + b`."""
-        return self._g.add("Add", self._times(name, x), self._vector(f"{name}.bias"))
+        return self._product(name, self._weights[f"{name}.weight"], x, self._vector(f"{name}.bias"))
 
     def _attend(self, name: str, hidden: str, parts: Sequence[str], heads: int, bias: str = "") -> str:
         """Attention within each text: `(N, C)` -> `(N, C)`."""
         g = self._g
         matrix = np.concatenate([self._weights[f"{part}.weight"] for part in parts])  # (3C, C)
-        projected = self._product(f"{name}attention", matrix, hidden)  # (N, 3C)
-        placed = g.add("Gather", projected, "place")  # (B, T, 3C)
-        query = g.add("Split", placed, axis=2, outputs=3)  # (B, T, C) each
         biases = np.concatenate([self._weights[f"{part}.bias"] for part in parts]).astype(np.float32)
-        attended = g.add(
-            "MultiHeadAttention",
-            *(query, f"{query}_1", f"{query}_2", g.weight(f"{name}attention.biases", biases), "mask", bias),
-            domain=_CONTRIB,
-            num_heads=heads,
-        )  # (B, T, C)
+        biases_name = g.weight(f"{name}attention.biases", biases)
+        projected = self._product(f"{name}attention", matrix, hidden, biases_name)  # (N, 3C)
         row = g.constant("row", np.array([-1, self._shape.hidden_size], dtype=np.int64))
+        rows = g.add("Reshape", projected, row)  # (3N, C): a token's query, key and value
+        placed = [g.add("Gather", rows, part) for part in self._places()]  # (B, T, C) each
+        attended = g.add(
+            "MultiHeadAttention", *placed, "", "mask", bias, domain=_CONTRIB, num_heads=heads
+        )  # (B, T, C)
         return g.add("Gather", g.add("Reshape", attended, row), "back")  # (N, C)
 
-    def _added(self, name: str, out: str, hidden: str) -> str:
-        """What a part of a layer gives, its bias and what went in: added up and normalised."""
+    def _places(self) -> list[str]:
+        """Where in `(3N, C)` the queries, keys and values stand that go to `(B, T)`."""
+        if not self._placed:
+            g = self._g
+            first = g.add("Mul", "place", g.constant("three", np.array(3, dtype=np.int64)))
+            others = [g.constant(f"plus {i}", np.array(i, dtype=np.int64)) for i in (1, 2)]
+            self._placed = [first, *(g.add("Add", first, other) for other in others)]
+        return self._placed
+
+    def _added(self, name: str, x: str, hidden: str) -> str:
+        """The last product of a part of a layer, and what went into that part: added up and normalised.
+
+        One operator could do it, SkipLayerNormalization, but takes five times as long as these two.
+        """
         norm = f"{name}.LayerNorm"
         return self._g.add(
-            "SkipLayerNormalization",
-            *(out, hidden, self._vector(f"{norm}.weight"), self._vector(f"{norm}.bias")),
-            self._vector(f"{name}.dense.bias"),
-            domain=_CONTRIB,
+            "LayerNormalization",
+            self._g.add("Add", self.linear(f"{name}.dense", x), hidden),
+            *(self._vector(f"{norm}.weight"), self._vector(f"{norm}.bias")),
             epsilon=self._shape.epsilon,
         )
 
-    def _times(self, name: str, x: str) -> str:
-        """`x W^T`, without the bias."""
-        return self._product(name, self._weights[f"{name}.weight"], x)
-
-    def _product(self, name: str, matrix: Array, x: str) -> str:
-        """`(N, K)` times the transpose of `(M, K)`, which stays as it was read."""
+    def _product(self, name: str, matrix: Array, x: str, bias: str = "") -> str:
+        """`(N, K)` times the transpose of `(M, K)`, which stays as it was read, and a bias `(M,)` if there is one."""
         weight = self._g.weight(f"{name}.matrix", matrix.astype(np.float32, copy=False))
-        return self._g.add("Gemm", x, weight, transB=1)
+        return self._g.add("Gemm", x, weight, *([bias] if bias else []), transB=1)
 
     def _vector(self, name: str) -> str:
         return self._g.weight(name, self._weights[name].astype(np.float32))

@@ -81,7 +81,7 @@ def embedder(
         files: From `find_encoder`.
         precision: As for `TextEncoder`.
         device: Likewise.
-        runtime: `auto`: the fastest that can.
+        runtime: Likewise.
 
     Raises:
         EncoderError: It can't be loaded, or not by the runtime that is asked for.

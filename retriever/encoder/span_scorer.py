@@ -83,9 +83,9 @@ class SpanScorer:
 
         Args:
             name: `default`, or a folder that `spanseek train reader` wrote.
-            precision: As for `TextEncoder`.
+            precision: As for `TextEncoder`: float32 by default wherever ONNX Runtime reads.
             device: A torch device; `None`: the GPU where there is one.
-            runtime: As for `TextEncoder`.
+            runtime: As for `TextEncoder`: by default what starts soonest, ONNX Runtime where it can.
 
         Raises:
             EncoderError: There is none, or the encoder that it goes with is another.

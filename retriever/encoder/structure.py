@@ -131,7 +131,11 @@ def cuts(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
 
 def unspoken(text: str, offsets: Sequence[tuple[int, int]]) -> list[bool]:
     """For each token, whether it is punctuation or white space alone, and so no answer by itself."""
-    return [all(unicodedata.category(char)[0] in "PZC" for char in text[start:end]) for start, end in offsets]
+    return [
+        not (token := text[start:end]).isalnum()  # most are words
+        and all(unicodedata.category(char)[0] in "PZC" for char in token)
+        for start, end in offsets
+    ]
 
 
 def answers_in(text: str, scores: SpanScores, most: int) -> list[ScoredSpan]:

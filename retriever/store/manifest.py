@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 
 from retriever.config import ChunkingConfig
 from retriever.errors import (
@@ -120,40 +121,46 @@ def read_manifest(connection: sqlite3.Connection) -> Manifest:
             "there is no index yet, its making was stopped: run 'spanseek index PATH' again"
         )
     try:
-        rows = dict(connection.execute("SELECT key, value FROM manifest"))
-        version = int(rows["format_version"])
-        if version < FORMAT_VERSION:
-            raise IndexOutdatedError(
-                f"this index was written by an earlier spanseek, in format version {version}; this one reads version "
-                f"{FORMAT_VERSION}: 'spanseek verify --repair' brings it up to date"
-            )
-        if version > FORMAT_VERSION:
-            raise IndexFormatError(
-                f"this index has format version {version}, this spanseek reads version {FORMAT_VERSION}: upgrade spanseek"
-            )
-        if int(rows["checksum"]) != manifest_checksum(rows):
-            raise ValueError("its checksum is wrong")
-        return Manifest(
-            encoder=rows["encoder"],
-            fingerprint=rows["fingerprint"],
-            dimension=int(rows["dimension"]),
-            chunking=ChunkingConfig.from_json(rows["chunking"]),
-            language=rows["language"],
-            generation=int(rows["generation"]),
-            generation_end=int(rows["generation_end"]),
-            shards=tuple(Shard(*shard) for shard in json.loads(rows["shards"])),
-            trained=Shard(*trained) if (trained := json.loads(rows["trained"])) else None,
-            trained_on=int(rows["trained_on"]),
-            probes=int(rows["probes"]),
-            recall=float(rows["recall"]),
-            wide_recall=float(rows["wide_recall"]),
-            measured_on=int(rows["measured_on"]),
-            documents=int(rows["documents"]),
-            chunks=int(rows["chunks"]),
-            revision=int(rows["revision"]),
-        )
+        return _parsed(tuple(connection.execute("SELECT key, value FROM manifest")))
     except (KeyError, TypeError, ValueError) as error:
         raise IndexDamagedError(f"the index's manifest can't be read ({error}){REPAIR}") from error
+
+
+@lru_cache(maxsize=8)
+def _parsed(stored: tuple[tuple[str, str], ...]) -> Manifest:
+    """What a manifest's rows say. Every search reads them, and they are mostly those of the last one."""
+    rows = dict(stored)
+    version = int(rows["format_version"])
+    if version < FORMAT_VERSION:
+        raise IndexOutdatedError(
+            f"this index was written by an earlier spanseek, in format version {version}; this one reads version "
+            f"{FORMAT_VERSION}: 'spanseek verify --repair' brings it up to date"
+        )
+    if version > FORMAT_VERSION:
+        raise IndexFormatError(
+            f"this index has format version {version}, this spanseek reads version {FORMAT_VERSION}: upgrade spanseek"
+        )
+    if int(rows["checksum"]) != manifest_checksum(rows):
+        raise ValueError("its checksum is wrong")
+    return Manifest(
+        encoder=rows["encoder"],
+        fingerprint=rows["fingerprint"],
+        dimension=int(rows["dimension"]),
+        chunking=ChunkingConfig.from_json(rows["chunking"]),
+        language=rows["language"],
+        generation=int(rows["generation"]),
+        generation_end=int(rows["generation_end"]),
+        shards=tuple(Shard(*shard) for shard in json.loads(rows["shards"])),
+        trained=Shard(*trained) if (trained := json.loads(rows["trained"])) else None,
+        trained_on=int(rows["trained_on"]),
+        probes=int(rows["probes"]),
+        recall=float(rows["recall"]),
+        wide_recall=float(rows["wide_recall"]),
+        measured_on=int(rows["measured_on"]),
+        documents=int(rows["documents"]),
+        chunks=int(rows["chunks"]),
+        revision=int(rows["revision"]),
+    )
 
 
 def write_manifest(connection: sqlite3.Connection, manifest: Manifest) -> None:

@@ -22,6 +22,8 @@ from retriever.store.vectors import Ids, Vectors
 
 _NUMBER_BYTES, _SUM_BYTES, _ID_BYTES = 2, 4, 8
 _BLOCK = 8192
+_LOW = 0xFFFFFFFF
+"""The bits of an id that a checksum begins with."""
 
 
 def plain_name(shard: Shard) -> str:
@@ -69,9 +71,9 @@ class PlainFile:
         places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
         sums = self._sums[places].tolist()
         rows = []
-        for id_, place, sum_ in zip(ids.tolist(), places.tolist(), sums, strict=True):
-            row = os.pread(descriptor, width, place * width)
-            if _sum(id_, row) != sum_:
+        for id_, place, sum_ in zip((ids & _LOW).tolist(), (places * width).tolist(), sums, strict=True):
+            row = os.pread(descriptor, width, place)
+            if zlib.crc32(row, id_) != sum_:
                 raise IndexDamagedError(f"{self._path} is damaged{REPAIR}")
             rows.append(row)
         return np.frombuffer(b"".join(rows), dtype="<f2").reshape(len(ids), -1).astype(np.float32)
@@ -143,4 +145,4 @@ class PlainWriter:
 
 
 def _sum(id_: int, vector: bytes) -> int:
-    return zlib.crc32(vector, id_ & 0xFFFFFFFF)
+    return zlib.crc32(vector, id_ & _LOW)

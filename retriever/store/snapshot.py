@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retriever.errors import FilterError
 from retriever.filters import Filter, compile_filters
@@ -173,14 +174,17 @@ class Snapshot:
         if allowed is not None:
             kept = np.isin(ids, allowed.newer)
             ids, matrix = ids[kept], matrix[kept]
-        found = exact_search(ids, matrix, vector, limit)
+        ids, scores = exact_search(ids, matrix, vector, limit)
         if state.generation is not None:
-            found += self._in_generation(state.generation, vector, limit, allowed)
-        return sorted(found, key=lambda hit: (-hit.score, hit.chunk))[:limit]
+            older, older_scores = self._in_generation(state.generation, vector, limit, allowed)
+            ids, scores = np.concatenate([ids, older]), np.concatenate([scores, older_scores])
+            best = np.lexsort((ids, -scores))[:limit]
+            ids, scores = ids[best], scores[best]
+        return [DenseHit(chunk, score) for chunk, score in zip(ids.tolist(), scores.tolist(), strict=True)]
 
     def _in_generation(
         self, generation: Generation, vector: Vectors, limit: int, allowed: Allowed | None
-    ) -> list[DenseHit]:
+    ) -> tuple[Ids, NDArray[np.float32]]:
         living = self._state.living
         if allowed is not None:
             living = allowed.older
@@ -189,9 +193,7 @@ class Snapshot:
         candidates, scores = generation.search(vector, limit, living)
         if not generation.is_exact:
             return exact_search(*generation.vectors(candidates), vector, limit)
-        return [
-            DenseHit(chunk, score) for chunk, score in zip(candidates.tolist(), scores.tolist(), strict=True)
-        ]
+        return candidates, scores
 
     def lexical(self, question: str, limit: int, allowed: Allowed | None) -> list[LexicalHit]:
         """The chunks that hold the question's words best, best first."""
@@ -225,6 +227,21 @@ class Snapshot:
         if len(found) != len(set(ids)):
             raise damaged(f"{len(set(ids)) - len(found)} passages are missing", self._paths.root)
         return found
+
+    def chunks_near(self, ids: Sequence[int], documents: Collection[int]) -> list[StoredChunk]:
+        """Those of some chunks that are of some documents, in no particular order.
+
+        A document's ids lie close together, so that few other rows are looked at.
+        """
+        ranges = self._db.execute(
+            "SELECT (SELECT id FROM chunks WHERE document = value ORDER BY id LIMIT 1),"
+            " (SELECT id FROM chunks WHERE document = value ORDER BY id DESC LIMIT 1) FROM json_each(?)",
+            [json.dumps(list(documents))],
+        ).fetchall()
+        asked = np.array(ids, dtype=np.int64)[:, None]
+        bounds = np.array(ranges, dtype=np.int64).reshape(-1, 2)
+        within = ((bounds[:, 0] <= asked) & (asked <= bounds[:, 1])).any(axis=1)
+        return [chunk for chunk in self.chunks(asked[within, 0].tolist()) if chunk.document in documents]
 
     def _sheets(self) -> frozenset[int]:
         """Keys of documents whose rows are passages of their own; asked once for a state, of an index of SQLite's."""

@@ -10,9 +10,8 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -28,8 +27,7 @@ _WRITTEN_AT_ONCE = 1 << 20
 _READ_AT_ONCE = 1 << 22
 
 
-@dataclass(frozen=True, slots=True)
-class DenseHit:
+class DenseHit(NamedTuple):
     """A chunk and the cosine between its vector and the question's."""
 
     chunk: int
@@ -188,7 +186,7 @@ def opening(path: Path) -> Iterator[None]:
         raise FileNotFoundError(path) from error  # a merge took it away just now
 
 
-def exact_search(ids: Ids, matrix: Vectors, vector: Vectors, limit: int) -> list[DenseHit]:
+def exact_search(ids: Ids, matrix: Vectors, vector: Vectors, limit: int) -> tuple[Ids, NDArray[np.float32]]:
     """Exact inner products in numpy: the delta's search, and the reference that FAISS is tested against.
 
     Args:
@@ -196,10 +194,13 @@ def exact_search(ids: Ids, matrix: Vectors, vector: Vectors, limit: int) -> list
         matrix: `(N, C)`.
         vector: `(C,)`.
         limit: At most this many.
+
+    Returns:
+        Ids and scores, best first; of equal ones, the lesser id.
     """
     if not len(ids) or limit < 1:
-        return []
+        return ids[:0], np.empty(0, dtype=np.float32)
     scores = matrix @ vector  # (N,)
     best = np.argpartition(-scores, min(limit, len(ids)) - 1)[:limit]
     best = best[np.lexsort((ids[best], -scores[best]))]
-    return [DenseHit(int(ids[i]), float(scores[i])) for i in best]
+    return ids[best], scores[best]

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/indexing.py [--documents FOLDER] [--files 0] [--encoder NAME] [--json]
 
-The documents are copied, indexed into a new index with the encoder loaded, and then indexed again: unchanged, by the
+The documents are copied, indexed into a new index with the encoder loaded (as `Indexer` does), and then indexed again: unchanged, by the
 command line from its start to its end; moved to another folder; with a sentence added at the beginning of the longest
 text file. `busy` is the share of the first run in which the encoder worked; `of encoding alone` is that run's time
 against the encoder's own for the same passages and batches with nothing beside it. `--files N` makes N small files
@@ -177,10 +177,11 @@ def main() -> None:
             result["unchanged"] = unchanged(folder)
         else:
             from retriever.encoder import Passage, TextEncoder
+            from retriever.encoder.runtime import in_bulk
 
             shutil.copytree(options.documents, folder)
             age(folder)
-            encoder = Timed(TextEncoder.load(options.encoder))
+            encoder = Timed(TextEncoder.load(options.encoder, runtime=in_bulk()))
             encoder.encode_passages([Passage("warm up " * 40)] * 16)
             encoder.seconds, encoder.calls = 0.0, []
             result["first run"] = full(folder, encoder)

@@ -20,6 +20,9 @@ and FAISS (`scale_against.py`).
     search_ms                               {`dense`, `lexical`, `both`, `dense_filtered`, `both_filtered`}, each
                                             {`p50`, `p95`, `cpu_p50`}: the last is the time that a processor
                                             worked, on a machine that does other things too; a filter leaves a tenth; `both` is all but encoding
+    question_ms                             {`1`, `2`}: from a question's text to its ten hits, by how many threads the
+                                            encoder has, each as above, over the sample's questions and parts of its
+                                            sentences; left out where vectors aren't the default encoder's
     recall                                  {`at_10`, `at_200`, `at_10_filtered`}, and `questions_at_10` with --questions,
                                             against exact search
     add_s                                   {`open_writer`, `new_writer`}: to add a document until an open reader finds it
@@ -46,10 +49,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
+from encode import sample_passages
 from numpy.typing import NDArray
-from scale_corpus import SHELVES, TextMaker, VectorMaker, document, documents, sample_vectors
+from scale_corpus import ROOT, SHELVES, TextMaker, VectorMaker, document, documents, sample_vectors
 
-from retriever.config import ChunkingConfig, SearchConfig
+from retriever import Retriever
+from retriever.config import ChunkingConfig, RerankConfig, SearchConfig
+from retriever.encoder import TextEncoder
+from retriever.evaluation.speed import questions_of
 from retriever.filters import Filter
 from retriever.search import candidates, present
 from retriever.store.layout import IndexPaths
@@ -59,6 +66,7 @@ from retriever.store.writer import IndexWriter
 
 _COMMIT_CHUNKS = 256
 _QUERIES = 100
+_ASKED = 300
 _FILTER = [Filter("shelf", "=", "3")]
 
 
@@ -149,20 +157,39 @@ def measure(
             "dense_filtered": _times(dense_filtered),
             "both_filtered": _times(lambda i: both(i, _FILTER)),
         }
+        encoder_threads = (1, 2) if asked.shape[1] == TextEncoder.load().dimension else ()
+        result["question_ms"] = {str(count): _asked(reader, count) for count in encoder_threads}
         result["recall"] = _recall(reader, asked, questions)
         result["add_s"] = _add(root, reader, texts, vectors)
     return result
 
 
-def _times(ask: Callable[[int], object]) -> dict[str, float]:
+def _asked(reader: IndexReader, threads: int) -> dict[str, float]:
+    """What `Retriever.search` takes, warm, from the question's text on."""
+    before = os.environ["OMP_NUM_THREADS"]
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    encoder = TextEncoder.load()  # with as many threads
+    os.environ["OMP_NUM_THREADS"] = before
+    lines = (ROOT / "data" / "sample" / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = [json.loads(line)["question"] for line in lines]
+    asked = list(dict.fromkeys([*asked, *questions_of(sample_passages())]))[:_ASKED]
+    retriever = Retriever(reader, encoder, None, SearchConfig(), RerankConfig())
+    return _times(lambda i: retriever.search(asked[i]), len(asked), time.process_time)
+
+
+def _times(
+    ask: Callable[[int], object],
+    count: int = _QUERIES,
+    worked_until_now: Callable[[], float] = time.thread_time,
+) -> dict[str, float]:
     for i in range(10):
         ask(i)
     took, worked = [], []
-    for i in range(_QUERIES):
-        begun, before = time.perf_counter(), time.thread_time()
+    for i in range(count):
+        begun, before = time.perf_counter(), worked_until_now()
         ask(i)
         took.append(1000 * (time.perf_counter() - begun))
-        worked.append(1000 * (time.thread_time() - before))
+        worked.append(1000 * (worked_until_now() - before))
     return {
         "p50": round(statistics.median(took), 2),
         "p95": round(statistics.quantiles(took, n=20)[-1], 2),
