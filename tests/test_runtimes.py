@@ -15,6 +15,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, RobertaConfig, RobertaModel
 
+from indexer import Indexer, InputDocument
 from retriever.encoder import Passage, SpanScorer, TextEncoder, find_encoder
 from retriever.encoder import runtime as runtimes
 from retriever.encoder.loading import load_span_encoder, save_reader, save_span_layer
@@ -243,3 +244,25 @@ def test_it_needs_no_torch() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
     assert shipped_folder().is_dir()
+
+
+@pytest.mark.integration
+def test_torch_models_load_side_by_side(
+    tmp_path: Path, tiny_encoder_folder: Path, tiny_reader_folder: Path
+) -> None:
+    """As a search loads them in a process that has imported neither torch nor transformers, and then again."""
+    with Indexer.open(tmp_path / "index", encoder=TextEncoder.load(str(tiny_encoder_folder))) as indexer:
+        indexer.add_documents([InputDocument("cat", "The cat sat on the red mat.")])
+    code = f"""
+import sys
+from retriever.encoder import runtime
+runtime.has_onnx = lambda: False
+from retriever import RerankConfig, Retriever
+assert "transformers" not in sys.modules
+for _ in range(3):
+    with Retriever.open({str(tmp_path / "index")!r}, rerank=RerankConfig(reader={str(tiny_reader_folder)!r})) as opened:
+        opened.load()
+        print(opened.encoder.computes.runtime, opened.scorer.computes.runtime, len(opened.respond("the cat").hits))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (out.returncode, out.stdout.splitlines()) == (0, ["torch torch 1"] * 3), out.stderr
