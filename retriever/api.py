@@ -131,6 +131,11 @@ class Retriever:
         return self._scorer
 
     @property
+    def loaded(self) -> tuple[TextEncoder | None, SpanScorer | None]:
+        """Its models, as far as they are loaded, for another retriever."""
+        return self._encoder, self._scorer
+
+    @property
     def _model(self) -> ConfidenceModel:
         """What makes confidences of the scorer's scores; it lies beside the scorer."""
         if self._confidence is None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
-from retriever.api import Retriever
+from retriever.followed import FollowedIndex
 from retriever.serving.batching import Lane, QuestionVectors
 from retriever.serving.metrics import Metrics
 from retriever.serving.pictures import Pictures
@@ -20,6 +20,7 @@ from retriever.store.catalogue import Catalogue
 from retriever.types import Hit, Response, Scores
 
 if TYPE_CHECKING:
+    from retriever.api import Retriever
     from retriever.config import RerankConfig
     from retriever.encoder import SpanScorer, TextEncoder
 
@@ -54,24 +55,20 @@ class Desk:
     """An index with all that answering needs. Safe to share by threads.
 
     Args:
-        retriever: Opened with `vectors` as its encoder.
-        vectors: What embeds questions.
+        index: What is asked; its encoder remembers the vectors of questions.
         root: The index folder.
         config: How much is allowed.
     """
 
-    def __init__(
-        self, retriever: Retriever, vectors: QuestionVectors, root: Path, config: ServingConfig
-    ) -> None:
+    def __init__(self, index: FollowedIndex, root: Path, config: ServingConfig) -> None:
         self.root = root
         self.config = config
-        self.retriever = retriever
+        self.index = index
         self.catalogue = Catalogue(root)
         self.pictures = Pictures(self.catalogue, config.picture_seconds)
         self.metrics = Metrics(
             self.catalogue.counts, lambda: {"search": self._search.waiting, "ask": self._ask.waiting}
         )
-        self._vectors = vectors
         self._search = self._lane("search")
         self._ask = self._lane("ask")
 
@@ -97,22 +94,18 @@ class Desk:
         Raises:
             SpanseekError: As `Retriever.open` and its models do.
         """
-        with Retriever.open(root, encoder=encoder, scorer=scorer, rerank=rerank) as first:
-            first.load()  # the first question shouldn't wait for it
-            vectors, scorer = QuestionVectors(first.encoder), first.scorer
-        # it does all that a retriever asks of an encoder
-        retriever = Retriever.open(root, encoder=cast("TextEncoder", vectors), scorer=scorer, rerank=rerank)
+        index = FollowedIndex(root, rerank, encoder=encoder, scorer=scorer, adapted=_remembering)
         try:
-            return cls(retriever, vectors, root, config or ServingConfig())
+            return cls(index, root, config or ServingConfig())
         except BaseException:
-            retriever.close()
+            index.close()
             raise
 
     def close(self) -> None:
         """Answers what waits, and closes the index."""
         for lane in (self._search, self._ask):
             lane.close()
-        self.retriever.close()
+        self.index.close()
 
     async def ask(self, asked: Asked) -> Told:
         """What a question brings.
@@ -127,7 +120,7 @@ class Desk:
         config = self.config
         return Lane(
             name,
-            lambda batch: self._vectors.encode_questions([asked.question for asked in batch]),
+            self._embed,
             self._answer,
             most_waiting=config.most_waiting,
             most_together=config.most_together,
@@ -135,8 +128,17 @@ class Desk:
             observe=partial(self.metrics.together, name),
         )
 
+    def _embed(self, batch: Sequence[Asked]) -> None:
+        """In one pass; the retriever then finds the vectors known."""
+        with self.index.using() as retriever:
+            retriever.encoder.encode_questions([asked.question for asked in batch])
+
     def _answer(self, asked: Asked) -> Told:
-        response = self.retriever.respond(
+        with self.index.using() as retriever:
+            return self._told(retriever, asked)
+
+    def _told(self, retriever: Retriever, asked: Asked) -> Told:
+        response = retriever.respond(
             asked.question,
             asked.k,
             where=asked.where,
@@ -155,6 +157,10 @@ class Desk:
             )
             for answer in response.answers
         ]  # fmt: skip
-        shades = self.retriever.shades(asked.question, [*passages, *response.hits])
+        shades = retriever.shades(asked.question, [*passages, *response.hits])
         visible = [[shade for shade in words if shade[2] >= _FAINT] for words in shades]
         return Told(response, visible[: len(passages)], visible[len(passages) :])
+
+
+def _remembering(encoder: TextEncoder) -> TextEncoder:
+    return cast("TextEncoder", QuestionVectors(encoder))  # it does all that a retriever asks of an encoder
