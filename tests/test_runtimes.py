@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, RobertaConfig, RobertaModel
 
 from indexer import Indexer, InputDocument
-from retriever.encoder import Passage, SpanScorer, TextEncoder, find_encoder
+from retriever.encoder import Passage, SpanScorer, TextEncoder, find_encoder, onnx_runtime
 from retriever.encoder import runtime as runtimes
 from retriever.encoder.loading import load_span_encoder, save_reader, save_span_layer
 from retriever.encoder.model import SpanReader
@@ -25,7 +26,7 @@ from retriever.encoder.reading import ReadingConfig
 from retriever.encoder.runtime import RuntimeName
 from retriever.encoder.settings import SpanEncoderConfig
 from retriever.encoder.shipped import shipped_folder
-from retriever.encoder.spans import best_spans
+from retriever.encoder.spans import SpanScores, best_spans
 from retriever.errors import EncoderError
 
 RUNTIMES: list[RuntimeName] = ["torch", "onnx"]
@@ -150,6 +151,39 @@ def test_threads_share_one(runtime: RuntimeName, tiny_encoder_folder: Path) -> N
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(encoder.encode_questions, [TEXTS] * 24):
             assert np.abs(found - expected).max() < 1e-6
+
+
+def test_those_that_share_the_processor_read_as_one_alone_does(
+    tiny_reader_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "NARROW_PACK_TOKENS", 40)  # other packs, too
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    scorer = SpanScorer.load(str(tiny_reader_folder), runtime="onnx")
+    assert scorer.computes.side_by_side == 2
+    session = scorer._model._session  # type: ignore[attr-defined]
+    passages = [Passage(text, "snow") for text in TEXTS if text]
+    asked = ["what is on the mat?"] * len(passages)
+    alone = scorer.score(asked, passages)
+    with scorer.sharing():
+        scorer.score(asked, passages)
+    assert session._narrow is None, "who is alone has all processors"
+    together = threading.Barrier(2, timeout=30)
+
+    def read(_: int) -> list[SpanScores]:
+        with scorer.sharing():
+            together.wait()
+            scores = scorer.score(asked, passages)
+            together.wait()
+        return scores
+
+    with ThreadPoolExecutor(2) as pool, session._lock:  # which whoever takes all processors waits for
+        results = list(pool.map(read, range(2)))
+    for scores in results:
+        for one, other in zip(scores, alone, strict=True):
+            assert one.offsets == other.offsets
+            assert np.allclose(one.start, other.start, atol=1e-5)
+            assert np.allclose(one.end, other.end, atol=1e-5)
+            assert one.no_answer == pytest.approx(other.no_answer, abs=1e-5)
 
 
 def test_what_isnt_built_as_bert_is_goes_to_torch(write_encoder: Callable[..., Path], tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -74,6 +75,24 @@ def test_explaining_adds_shades_whose_places_are_in_the_passage(client: TestClie
     assert shades["manager"] > 0.9
     assert all("shades" in passage for passage in found["passages"])
     assert "shades" not in client.get("/api/ask", params={"q": "who approves?"}).json()["answers"][0]
+
+
+def test_the_time_of_embedding_is_told_though_it_was_done_before(
+    root: Path, tiny_encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = tiny_encoder.encode_questions
+
+    def slowly(questions: Sequence[str]) -> object:
+        time.sleep(0.05)
+        return compute(questions)
+
+    monkeypatch.setattr(tiny_encoder, "encode_questions", slowly)
+    with client_of(root, tiny_encoder) as client:
+        question = {"q": "who approves a release slowly?", "explain": True}
+        first, again = (client.get("/api/ask", params=question).json()["timings_ms"] for _ in range(2))
+    assert 50 <= first["encode"] < first["total"]
+    assert again["encode"] < 50, "it was known"
+    assert "share" in str(schemas.Found.model_fields["timings_ms"].description)
 
 
 def test_filters_are_those_of_the_command_line(client: TestClient) -> None:

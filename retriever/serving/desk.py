@@ -6,7 +6,7 @@ Passages alone take milliseconds, answers a second. So each has a lane: who only
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
@@ -69,8 +69,9 @@ class Desk:
         self.metrics = Metrics(
             self.catalogue.counts, lambda: {"search": self._search.waiting, "ask": self._ask.waiting}
         )
-        self._search = self._lane("search")
-        self._ask = self._lane("ask")
+        self._search = self._lane("search", 1)
+        with index.using() as retriever:
+            self._ask = self._lane("ask", retriever.scorer.computes.side_by_side)
 
     @classmethod
     def open(
@@ -116,7 +117,7 @@ class Desk:
         """
         return await (self._ask if asked.rerank else self._search).ask(asked)
 
-    def _lane(self, name: str) -> Lane[Asked, Told]:
+    def _lane(self, name: str, side_by_side: int) -> Lane[Asked, Told]:
         config = self.config
         return Lane(
             name,
@@ -125,6 +126,7 @@ class Desk:
             most_waiting=config.most_waiting,
             most_together=config.most_together,
             patience=config.timeout,
+            side_by_side=side_by_side,
             observe=partial(self.metrics.together, name),
         )
 
@@ -133,11 +135,14 @@ class Desk:
         with self.index.using() as retriever:
             retriever.encoder.encode_questions([asked.question for asked in batch])
 
-    def _answer(self, asked: Asked) -> Told:
+    def _answer(self, asked: Asked, embedding: float) -> Told:
         with self.index.using() as retriever:
-            return self._told(retriever, asked)
+            if not asked.rerank:
+                return self._told(retriever, asked, embedding)
+            with retriever.scorer.sharing():
+                return self._told(retriever, asked, embedding)
 
-    def _told(self, retriever: Retriever, asked: Asked) -> Told:
+    def _told(self, retriever: Retriever, asked: Asked, embedding: float) -> Told:
         response = retriever.respond(
             asked.question,
             asked.k,
@@ -146,6 +151,7 @@ class Desk:
             min_confidence=asked.min_confidence,
             rerank=asked.rerank,
         )
+        response = _with_embedding(response, 1000 * embedding)
         if asked.rerank:
             self.metrics.answered(bool(response.answers))
         if not asked.explain:
@@ -160,6 +166,12 @@ class Desk:
         shades = retriever.shades(asked.question, [*passages, *response.hits])
         visible = [[shade for shade in words if shade[2] >= _FAINT] for words in shades]
         return Told(response, visible[: len(passages)], visible[len(passages) :])
+
+
+def _with_embedding(response: Response, ms: float) -> Response:
+    """With the time that its question's vector took, which was known already when the retriever asked for it."""
+    spent = response.timings
+    return replace(response, timings=replace(spent, encode=spent.encode + ms, total=spent.total + ms))
 
 
 def _remembering(encoder: TextEncoder) -> TextEncoder:
