@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -22,11 +24,14 @@ from indexer import Indexer, InputDocument
 from retriever import Retriever
 from retriever.as_json import response_as_json
 from retriever.serving import schemas
+from retriever.serving.desk import Asked, Desk, Told
 from retriever.store.repair import repair
-from tests.served import EVIL, PDF, client_of, make_index, reading
+from tests.served import EVIL, PDF, ROOT, client_of, make_index, reading
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
+
+SAMPLE = ROOT / "data" / "sample"
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +80,33 @@ def test_explaining_adds_shades_whose_places_are_in_the_passage(client: TestClie
     assert shades["manager"] > 0.9
     assert all("shades" in passage for passage in found["passages"])
     assert "shades" not in client.get("/api/ask", params={"q": "who approves?"}).json()["answers"][0]
+
+
+@pytest.mark.integration
+def test_answers_are_those_of_one_who_asks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the models that come along: questions that are embedded together, and read side by side."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    root = tmp_path / "index"
+    with Indexer.open(root) as indexer:
+        indexer.add_paths([SAMPLE / "documents" / "handbook"])
+    rows = [json.loads(line) for line in (SAMPLE / "questions.jsonl").read_text().splitlines()[:12]]
+    questions = [row["question"] for row in rows]
+    with Retriever.open(root) as retriever:
+        alone = [retriever.respond(question, 3) for question in questions]
+    assert sum(bool(response.answers) for response in alone) >= 4
+    with closing(Desk.open(root)) as desk:
+
+        async def ask() -> list[Told]:
+            return await asyncio.gather(*(desk.ask(Asked(question, 3)) for question in questions))
+
+        together = [told.response for told in asyncio.run(ask())]
+    for one, other in zip(alone, together, strict=True):
+        assert [answer.text for answer in one.answers] == [answer.text for answer in other.answers]
+        assert [(hit.document_id, hit.start) for hit in one.hits] == [
+            (hit.document_id, hit.start) for hit in other.hits
+        ]
+        assert one.read == other.read
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
 
 
 def test_the_time_of_embedding_is_told_though_it_was_done_before(
