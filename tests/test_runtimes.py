@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,23 @@ def test_those_that_share_the_processor_read_as_one_alone_does(
             assert np.allclose(one.start, other.start, atol=1e-5)
             assert np.allclose(one.end, other.end, atol=1e-5)
             assert one.no_answer == pytest.approx(other.no_answer, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("processors", "questions", "narrow"),
+    [(1, 1, False), (2, 1, False), (2, 2, True), (8, 4, False), (8, 5, True)],
+)
+def test_a_few_questions_leave_no_processors_idle(
+    tiny_reader_folder: Path, monkeypatch: pytest.MonkeyPatch, processors: int, questions: int, narrow: bool
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(processors))
+    scorer = SpanScorer.load(str(tiny_reader_folder), runtime="onnx")
+    assert scorer.computes.side_by_side == processors
+    with ExitStack() as stack:
+        for _ in range(questions):
+            stack.enter_context(scorer.sharing())
+        scorer.score(["who?"], [Passage("the team manager")])
+    assert (scorer._model._session._narrow is not None) is narrow  # type: ignore[attr-defined]
 
 
 def test_what_isnt_built_as_bert_is_goes_to_torch(write_encoder: Callable[..., Path], tmp_path: Path) -> None:

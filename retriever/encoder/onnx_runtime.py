@@ -263,17 +263,18 @@ class OnnxReader:
         self._session = _Session(graph, first)
         self._window = stored.span.window
         self._size = shape.hidden_size
+        self._processors = threads()
         self._sharing = 0
         self._count = threading.Lock()
 
     @property
     def description(self) -> Description:
         """What computes, and in which numbers."""
-        return Description("onnx", "float32", "cpu", self._size, side_by_side=threads())
+        return Description("onnx", "float32", "cpu", self._size, side_by_side=self._processors)
 
     @contextmanager
     def sharing(self) -> Iterator[None]:
-        """While several threads are within this, each computes on one processor."""
+        """While more than half as many threads as there are processors are within this, each computes on one."""
         with self._count:
             self._sharing += 1
         try:
@@ -284,7 +285,7 @@ class OnnxReader:
 
     def logits(self, windows: Sequence[Window]) -> list[Scores]:
         """Of each window's tokens, `(T, 2)`."""
-        narrow = self._sharing > 1
+        narrow = self._sharing > max(1, self._processors // 2)  # else most processors would stand idle
         scores: list[Scores] = [np.empty((0, 2), dtype=np.float32)] * len(windows)
         lengths = [len(window.ids) for window in windows]
         order = ascending(lengths)

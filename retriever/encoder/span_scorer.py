@@ -101,7 +101,7 @@ class SpanScorer:
     def sharing(self) -> AbstractContextManager[None]:
         """To be within while a question's passages are read, by each of several threads that do so at once.
 
-        Each then computes on one processor, which wastes less than all of them on each in turn.
+        Where they are enough, each computes on one processor, which wastes less than all of them on each in turn.
         """
         return self._model.sharing()
 
