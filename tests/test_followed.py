@@ -13,6 +13,7 @@ from indexer import Indexer, InputDocument
 from retriever import RerankConfig
 from retriever.errors import IndexNotFoundError
 from retriever.followed import FollowedIndex
+from retriever.store.reader import IndexReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,11 @@ def test_the_old_one_is_open_until_nobody_reads_with_it(
 
 
 def test_one_of_another_encoder_is_opened_with_that(
-    index: FollowedIndex, root: Path, write_encoder: Callable[..., Path], tmp_path: Path
+    index: FollowedIndex,
+    root: Path,
+    write_encoder: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from retriever.encoder import TextEncoder
 
@@ -95,7 +100,13 @@ def test_one_of_another_encoder_is_opened_with_that(
         before = retriever.loaded
     other = TextEncoder.load(str(write_encoder(tmp_path / "other", seed=5)))
     make(root, other, "new")
+    closed: list[Path] = []
+    close = IndexReader.close
+    monkeypatch.setattr(
+        IndexReader, "close", lambda reader: (closed.append(reader.paths.root), close(reader))
+    )
     with index.using() as retriever:
+        assert closed == [root, root], "the old one, and what was opened to find that its encoder is another"
         assert [hit.document_id for hit in retriever.search("cat")] == ["new"]
         assert retriever.encoder.fingerprint == other.fingerprint
         assert retriever.loaded[1] is before[1], "what reads is the same"
