@@ -153,9 +153,6 @@ class _Session:
         options.intra_op_num_threads = processors
         options.log_severity_level = 3  # errors; warnings tell of things that nobody here can change
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
-        if processors == 1:
-            # A second copy of the weights, laid out for its products, makes these no faster: 31 MB less.
-            options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             return ort.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # it raises types of its own that share no base
@@ -199,7 +196,7 @@ class _Session:
         return out
 
     def _narrow_session(self) -> Any:
-        """Opened when it is first needed: most processes never do."""
+        """Opened when it is first needed, since it takes 87 MB: most processes never do."""
         with self._opening:
             if self._narrow is None:
                 self._narrow = self._open(1)
