@@ -18,7 +18,7 @@ _Row = tuple[str, str, Text]
 """What, its figure, and a note."""
 _BAR = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_LIBRARIES = ("torch", "openvino", "onnxruntime", "faiss-cpu", "tantivy")
+_LIBRARIES = ("torch", "onnxruntime", "faiss-cpu", "tantivy")
 _GOOD = 0.6
 """Share of the machine's products from which little is left to gain."""
 

@@ -15,7 +15,7 @@ from retriever.config import RerankConfig, SearchConfig
 from retriever.context import context_line
 from retriever.encoder.spans import coverage
 from retriever.encoder.structure import cuts
-from retriever.errors import IndexOutdatedError, SpanseekError
+from retriever.errors import IndexFormatError, IndexOutdatedError, SpanseekError
 from retriever.filters import Filter
 from retriever.rerank import Evidence, choose, likeliest, reorder
 from retriever.rounds import Shown, gather
@@ -85,7 +85,11 @@ class Retriever:
             IndexWriter.upgrade(Path(path))
             reader = IndexReader(Path(path))
         if encoder is not None:
-            reader.manifest.check(fingerprint=encoder.fingerprint, dimension=encoder.dimension)
+            try:
+                reader.manifest.check(fingerprint=encoder.fingerprint, dimension=encoder.dimension)
+            except IndexFormatError:
+                reader.close()
+                raise
         return cls(reader, encoder, scorer, config or SearchConfig(), rerank or RerankConfig())
 
     def close(self) -> None:
@@ -129,6 +133,11 @@ class Retriever:
 
             self._scorer = SpanScorer.load(self._rerank.reader)
         return self._scorer
+
+    @property
+    def loaded(self) -> tuple[TextEncoder | None, SpanScorer | None]:
+        """Its models, as far as they are loaded, for another retriever."""
+        return self._encoder, self._scorer
 
     @property
     def _model(self) -> ConfidenceModel:

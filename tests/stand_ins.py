@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from retriever.encoder import Passage, SpanScorer
 from retriever.encoder.reading import Window
+from retriever.encoder.runtime import Description
 from retriever.encoder.spans import SpanScores, normalise
 
 
@@ -21,6 +23,11 @@ class Reading:
     margins: Mapping[str, float]
     folder: Path | None = None
     shown: int = 0
+
+    computes = Description("none", "float32", "cpu", 0, side_by_side=2)
+
+    def sharing(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def score(self, questions: Sequence[str], passages: Sequence[Passage]) -> list[SpanScores]:
         self.shown += len(passages)

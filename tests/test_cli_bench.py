@@ -6,11 +6,13 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +20,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.bench_table import print_bench
+from cli.bench_table import _LIBRARIES, print_bench
 from cli.commands.bench_run import Bench, run_bench
 from cli.main import main
 from indexer import Indexer, InputDocument
 from retriever.encoder import runtime
 from retriever.encoder.work import ModelSize, product_precision, product_rate
 from retriever.errors import SpanseekError
+from retriever.evaluation.machine import _PACKAGES
 from retriever.evaluation.processes import run_fresh
 from retriever.evaluation.prose import Prose
 from retriever.evaluation.speed import questions_of, sample_passages
 
+ROOT = Path(__file__).resolve().parents[1]
 Contents = dict[str, str]
 DIGEST = "2bf14a7207a234783444d3082335f2d37eefafe4ac6a2609893c5868e05dff02"
 """Of some made-up text: whoever compares figures of two versions measures the same."""
@@ -64,6 +68,12 @@ def measured(
         patch.setattr(runtime, "in_bulk", lambda: "torch")
         found = run_bench(index, [], "default", 1.0, reported.append)
         return found, before, reported, [path.name for path in temporary.iterdir()]
+
+
+def test_the_versions_told_are_of_what_spanseek_runs_on() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["fast"], project["name"]]
+    assert set(_LIBRARIES) <= set(_PACKAGES) <= {re.split(r"[^\w-]", name)[0] for name in needed}
 
 
 @pytest.mark.integration

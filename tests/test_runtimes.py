@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, RobertaConfig, RobertaModel
 
-from retriever.encoder import Passage, SpanScorer, TextEncoder, find_encoder
+from indexer import Indexer, InputDocument
+from retriever.encoder import Passage, SpanScorer, TextEncoder, find_encoder, onnx_runtime
 from retriever.encoder import runtime as runtimes
 from retriever.encoder.loading import load_span_encoder, save_reader, save_span_layer
 from retriever.encoder.model import SpanReader
@@ -24,7 +27,7 @@ from retriever.encoder.reading import ReadingConfig
 from retriever.encoder.runtime import RuntimeName
 from retriever.encoder.settings import SpanEncoderConfig
 from retriever.encoder.shipped import shipped_folder
-from retriever.encoder.spans import best_spans
+from retriever.encoder.spans import SpanScores, best_spans
 from retriever.errors import EncoderError
 
 RUNTIMES: list[RuntimeName] = ["torch", "onnx"]
@@ -151,6 +154,56 @@ def test_threads_share_one(runtime: RuntimeName, tiny_encoder_folder: Path) -> N
             assert np.abs(found - expected).max() < 1e-6
 
 
+def test_those_that_share_the_processor_read_as_one_alone_does(
+    tiny_reader_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "NARROW_PACK_TOKENS", 40)  # other packs, too
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    scorer = SpanScorer.load(str(tiny_reader_folder), runtime="onnx")
+    assert scorer.computes.side_by_side == 2
+    session = scorer._model._session  # type: ignore[attr-defined]
+    passages = [Passage(text, "snow") for text in TEXTS if text]
+    asked = ["what is on the mat?"] * len(passages)
+    alone = scorer.score(asked, passages)
+    with scorer.sharing():
+        scorer.score(asked, passages)
+    assert session._narrow is None, "who is alone has all processors"
+    together = threading.Barrier(2, timeout=30)
+
+    def read(_: int) -> list[SpanScores]:
+        with scorer.sharing():
+            together.wait()
+            scores = scorer.score(asked, passages)
+            together.wait()
+        return scores
+
+    with ThreadPoolExecutor(2) as pool, session._lock:  # which whoever takes all processors waits for
+        results = list(pool.map(read, range(2)))
+    for scores in results:
+        for one, other in zip(scores, alone, strict=True):
+            assert one.offsets == other.offsets
+            assert np.allclose(one.start, other.start, atol=1e-5)
+            assert np.allclose(one.end, other.end, atol=1e-5)
+            assert one.no_answer == pytest.approx(other.no_answer, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("processors", "questions", "narrow"),
+    [(1, 1, False), (2, 1, False), (2, 2, True), (8, 4, False), (8, 5, True)],
+)
+def test_a_few_questions_leave_no_processors_idle(
+    tiny_reader_folder: Path, monkeypatch: pytest.MonkeyPatch, processors: int, questions: int, narrow: bool
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(processors))
+    scorer = SpanScorer.load(str(tiny_reader_folder), runtime="onnx")
+    assert scorer.computes.side_by_side == processors
+    with ExitStack() as stack:
+        for _ in range(questions):
+            stack.enter_context(scorer.sharing())
+        scorer.score(["who?"], [Passage("the team manager")])
+    assert (scorer._model._session._narrow is not None) is narrow  # type: ignore[attr-defined]
+
+
 def test_what_isnt_built_as_bert_is_goes_to_torch(write_encoder: Callable[..., Path], tmp_path: Path) -> None:
     folder = write_encoder(tmp_path)
     options = {name: sizes(folder)[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers")}
@@ -243,3 +296,25 @@ def test_it_needs_no_torch() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
     assert shipped_folder().is_dir()
+
+
+@pytest.mark.integration
+def test_torch_models_load_side_by_side(
+    tmp_path: Path, tiny_encoder_folder: Path, tiny_reader_folder: Path
+) -> None:
+    """As a search loads them in a process that has imported neither torch nor transformers, and then again."""
+    with Indexer.open(tmp_path / "index", encoder=TextEncoder.load(str(tiny_encoder_folder))) as indexer:
+        indexer.add_documents([InputDocument("cat", "The cat sat on the red mat.")])
+    code = f"""
+import sys
+from retriever.encoder import runtime
+runtime.has_onnx = lambda: False
+from retriever import RerankConfig, Retriever
+assert "transformers" not in sys.modules
+for _ in range(3):
+    with Retriever.open({str(tmp_path / "index")!r}, rerank=RerankConfig(reader={str(tiny_reader_folder)!r})) as opened:
+        opened.load()
+        print(opened.encoder.computes.runtime, opened.scorer.computes.runtime, len(opened.respond("the cat").hits))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (out.returncode, out.stdout.splitlines()) == (0, ["torch torch 1"] * 3), out.stderr

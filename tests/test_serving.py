@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -21,10 +24,14 @@ from indexer import Indexer, InputDocument
 from retriever import Retriever
 from retriever.as_json import response_as_json
 from retriever.serving import schemas
-from tests.served import EVIL, PDF, client_of, make_index, reading
+from retriever.serving.desk import Asked, Desk, Told
+from retriever.store.repair import repair
+from tests.served import EVIL, PDF, ROOT, client_of, make_index, reading
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
+
+SAMPLE = ROOT / "data" / "sample"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +80,51 @@ def test_explaining_adds_shades_whose_places_are_in_the_passage(client: TestClie
     assert shades["manager"] > 0.9
     assert all("shades" in passage for passage in found["passages"])
     assert "shades" not in client.get("/api/ask", params={"q": "who approves?"}).json()["answers"][0]
+
+
+@pytest.mark.integration
+def test_answers_are_those_of_one_who_asks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the models that come along: questions that are embedded together, and read side by side."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    root = tmp_path / "index"
+    with Indexer.open(root) as indexer:
+        indexer.add_paths([SAMPLE / "documents" / "handbook"])
+    rows = [json.loads(line) for line in (SAMPLE / "questions.jsonl").read_text().splitlines()[:12]]
+    questions = [row["question"] for row in rows]
+    with Retriever.open(root) as retriever:
+        alone = [retriever.respond(question, 3) for question in questions]
+    assert sum(bool(response.answers) for response in alone) >= 4
+    with closing(Desk.open(root)) as desk:
+
+        async def ask() -> list[Told]:
+            return await asyncio.gather(*(desk.ask(Asked(question, 3)) for question in questions))
+
+        together = [told.response for told in asyncio.run(ask())]
+    for one, other in zip(alone, together, strict=True):
+        assert [answer.text for answer in one.answers] == [answer.text for answer in other.answers]
+        assert [(hit.document_id, hit.start) for hit in one.hits] == [
+            (hit.document_id, hit.start) for hit in other.hits
+        ]
+        assert one.read == other.read
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
+
+
+def test_the_time_of_embedding_is_told_though_it_was_done_before(
+    root: Path, tiny_encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = tiny_encoder.encode_questions
+
+    def slowly(questions: Sequence[str]) -> object:
+        time.sleep(0.05)
+        return compute(questions)
+
+    monkeypatch.setattr(tiny_encoder, "encode_questions", slowly)
+    with client_of(root, tiny_encoder) as client:
+        question = {"q": "who approves a release slowly?", "explain": True}
+        first, again = (client.get("/api/ask", params=question).json()["timings_ms"] for _ in range(2))
+    assert 50 <= first["encode"] < first["total"]
+    assert again["encode"] < 50, "it was known"
+    assert "share" in str(schemas.Found.model_fields["timings_ms"].description)
 
 
 def test_filters_are_those_of_the_command_line(client: TestClient) -> None:
@@ -271,6 +323,58 @@ def test_what_is_committed_is_found_without_a_restart(tmp_path: Path, tiny_encod
         assert got["passages"][0]["document"] == "new"
         assert "colour" in {entry["key"] for entry in client.get("/api/facets").json()["metadata"]}
         assert client.get("/api/documents/new").json()["text"] == "A mountain in Berlin."
+
+
+def test_an_index_that_is_made_anew_is_found_without_a_restart(
+    tmp_path: Path, tiny_encoder: TextEncoder
+) -> None:
+    root = make_index(tmp_path, tiny_encoder)
+    with client_of(root, tiny_encoder) as client:
+        for remade in range(3):
+            question = {"q": f"who approves a release of {remade}?", "min_confidence": 0}
+            assert client.get("/api/ask", params=question).json()["answers"][0]["text"] == "the team manager"
+            before = client.get("/api/facets").json()
+            shutil.rmtree(root)
+            with Indexer.open(root, encoder=tiny_encoder) as indexer:  # as many commits as the one before
+                (tmp_path / "docs" / "release.md").write_text(f"# Release\n\nBy the team manager {remade}.\n")
+                indexer.add_paths([tmp_path / "docs"])
+                indexer.add_documents(
+                    [InputDocument(f"new {remade}", "Snow.", metadata={"colour": f"c{remade}"})]
+                )
+            found = client.get("/api/search", params={"q": "snow", "k": 20}).json()["passages"]
+            assert [hit["document"] for hit in found if hit["text"] == "Snow."] == [f"new {remade}"]
+            answers = client.get("/api/ask", params=question).json()["answers"]
+            assert answers[0]["passage"]["text"].endswith(f"By the team manager {remade}.")
+            colours = [
+                entry for entry in client.get("/api/facets").json()["metadata"] if entry["key"] == "colour"
+            ]
+            assert [value["name"] for value in colours[0]["values"]] == [f"c{remade}"]
+            assert colours[0] not in before["metadata"]
+            assert client.get(f"/api/documents/new {remade}").json()["text"] == "Snow."
+            assert client.get("/api/status").json()["documents"] == 7
+
+
+def test_a_database_that_was_mended_into_a_new_file_is_followed(
+    tmp_path: Path, tiny_encoder: TextEncoder
+) -> None:
+    root, many = tmp_path / "index", 40
+    with Indexer.open(root, encoder=tiny_encoder) as indexer:
+        indexer.add_documents([InputDocument(f"d{i}", f"Snow {i}. " + "wind " * 200) for i in range(many)])
+        indexer.compact()
+    with client_of(root, tiny_encoder) as client:
+        question = {"q": "who approves a release?", "k": 5}
+        assert client.get("/api/search", params=question).status_code == 200
+        content = bytearray((root / "index.sqlite").read_bytes())
+        place = content.rindex(b"Snow 30.") // 4096 * 4096
+        content[place : place + 8] = b"\xff" * 8  # the head of a page of texts
+        (root / "index.sqlite").write_bytes(content)
+        before = (root / "index.sqlite").stat().st_ino
+        assert repair(root).after.documents < many
+        assert (root / "index.sqlite").stat().st_ino != before
+        with Indexer.open(root, encoder=tiny_encoder) as indexer:
+            indexer.add_documents([InputDocument("new", "A release is approved by the team manager.")])
+        assert client.get("/api/search", params=question).json()["passages"][0]["document"] == "new"
+        assert client.get("/api/ask", params=question).json()["answers"][0]["text"] == "the team manager"
 
 
 def test_an_index_that_is_gone_is_one_line(tmp_path: Path, tiny_encoder: TextEncoder) -> None:

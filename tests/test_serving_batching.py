@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,8 +54,11 @@ def lane(answer: object, **options: object) -> tuple[Lane[str, str], list[list[s
         taken.append(list(batch))
         assert go.wait(10)
 
+    def answered(question: str, _: float) -> object:
+        return answer(question)  # type: ignore[operator]
+
     settings = {"most_waiting": 10, "most_together": 4, "patience": 100.0} | options
-    return Lane("test", prepare, answer, **settings), taken, go  # type: ignore[arg-type]
+    return Lane("test", prepare, answered, **settings), taken, go  # type: ignore[arg-type]
 
 
 def test_what_queues_while_it_works_is_taken_together() -> None:
@@ -120,7 +124,12 @@ def test_what_is_given_up_after_it_was_taken_is_not_answered_either() -> None:
         assert turn.acquire(timeout=10)
 
     asked: Lane[str, None] = Lane(
-        "test", prepare, answered.append, most_waiting=10, most_together=10, patience=100.0
+        "test",
+        prepare,
+        lambda question, _: answered.append(question),
+        most_waiting=10,
+        most_together=10,
+        patience=100.0,
     )
     first = asked.submit("a")
     while not taken:
@@ -149,3 +158,56 @@ def test_nothing_is_taken_that_would_wait_too_long() -> None:
     assert taken
     with pytest.raises(QueueFullError):
         asked.submit("after the end")
+
+
+def test_several_are_answered_side_by_side_in_the_order_in_which_they_came() -> None:
+    begun: list[str] = []
+    together = threading.Barrier(2, timeout=10)
+
+    def answer(question: str) -> str:
+        begun.append(question)
+        together.wait()  # as long as there is no other one, nothing goes on
+        return question.upper()
+
+    asked, taken, go = lane(answer, side_by_side=2, most_together=10)
+    questions = [f"q{number}" for number in range(8)]
+    futures = [asked.submit(question) for question in questions]
+    go.set()
+    assert [future.result(10) for future in futures] == [question.upper() for question in questions]
+    assert [question for batch in taken for question in batch] == questions
+    assert [set(begun[i : i + 2]) for i in range(0, 8, 2)] == [
+        set(questions[i : i + 2]) for i in range(0, 8, 2)
+    ]
+    asked.close()
+    assert not any(thread.is_alive() for thread in asked._threads)
+
+
+def test_what_is_queued_is_answered_at_the_end_by_all_of_them() -> None:
+    asked, _, go = lane(str.upper, side_by_side=3)
+    futures = [asked.submit(question) for question in ("a", "b", "c", "d", "e", "f")]
+    go.set()
+    asked.close()
+    assert [future.result(0) for future in futures] == ["A", "B", "C", "D", "E", "F"]
+    assert not any(thread.is_alive() for thread in asked._threads)
+
+
+def test_each_is_told_its_share_of_the_preparation() -> None:
+    go = threading.Event()
+
+    def prepare(batch: Sequence[str]) -> None:
+        assert go.wait(10)
+        time.sleep(0.02 * len(batch))
+
+    asked: Lane[str, float] = Lane(
+        "test", prepare, lambda _, share: share, most_waiting=10, most_together=10, patience=100.0
+    )
+    first = asked.submit("a")
+    while asked._jobs.qsize():
+        pass
+    others = [asked.submit(question) for question in ("b", "c", "d", "e")]
+    go.set()
+    assert first.result(10) >= 0.02
+    shares = [future.result(10) for future in others]
+    assert len(set(shares)) == 1
+    assert 0.02 <= shares[0] < 0.06, "a part of what they took together"
+    asked.close()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ pytest.importorskip("fastapi", reason="what [serve] needs isn't installed")
 
 from cli.main import main
 from indexer import Indexer
+from indexer.watch import watching
 from retriever import Retriever
 
 if TYPE_CHECKING:
@@ -267,3 +269,52 @@ def test_it_follows_a_folder_while_it_serves(
         process.wait(30)
     with Retriever.open(index) as retriever:
         assert retriever.document_ids() == ["docs/snow.txt"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        ("path", "{folder}/nowhere: no such file or folder"),
+        ("port", "127.0.0.1, port {port} can't be used (Address already in use): choose another with --port"),
+        ("extra", "watching needs watchfiles: pip install 'spanseek[watch]'"),
+    ],
+)
+def test_what_cannot_be_followed_leaves_nothing_behind(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    trouble: str,
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SPANSEEK_INDEX", raising=False)
+    monkeypatch.delenv("SPANSEEK_TOKEN", raising=False)
+    (tmp_path / "docs").mkdir()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1] if trouble == "port" else 0
+        if trouble == "extra":
+            monkeypatch.setitem(sys.modules, "watchfiles", None)
+        watched = "nowhere" if trouble == "path" else "docs"
+        monkeypatch.setattr(sys, "argv", ["spanseek", "serve", "--port", str(port), "--watch", watched])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert err == f"spanseek: {reason.format(port=port, folder=tmp_path)}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["docs"]
+
+
+@pytest.mark.integration
+def test_where_there_is_no_index_one_is_made_for_what_is_followed(
+    tmp_path: Path, tiny_encoder_folder: Path
+) -> None:
+    pytest.importorskip("watchfiles", reason="what [watch] needs isn't installed")
+    (tmp_path / "docs").mkdir()
+    index = tmp_path / "index"
+    with (
+        watching([tmp_path / "docs"], index, encoder=str(tiny_encoder_folder)),
+        Retriever.open(index) as opened,
+    ):
+        assert opened.status().documents == 0

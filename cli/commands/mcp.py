@@ -52,9 +52,9 @@ def mcp(
     Example: [bold]spanseek mcp --index ~/notes/.spanseek[/bold]
     """
     try:
-        from retriever.assistant.follow import FollowedIndex
         from retriever.assistant.server import make_server
         from retriever.assistant.transports import run_http, run_stdio
+        from retriever.followed import FollowedIndex
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in _EXTRA:
             raise

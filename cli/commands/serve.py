@@ -67,7 +67,8 @@ def serve(
 
     token = read_token(token_file)
     check_access(host, token)
-    root = _index(index_dir, making=bool(watch))
+    # One that is followed is made in its place where there is none, once it is sure that it can be.
+    root = (find_index(index_dir) or Path(FOLDER)) if watch else existing_index(index_dir)
 
     def ready(address: str) -> None:
         notice(f"serving {shown_path(root)} at {address} (Ctrl-C ends it)")
@@ -79,19 +80,6 @@ def serve(
     rerank = RerankConfig(reader=reader)
     beside = _following(watch, root) if watch else None
     run(root, host=host, port=port, token=token, names=names, rerank=rerank, ready=ready, beside=beside)
-
-
-def _index(given: Path | None, *, making: bool) -> Path:
-    """The index that is meant; an empty one in its place, if there is none and it is to follow folders."""
-    if not making:
-        return existing_index(given)
-    from indexer import Indexer
-    from retriever.store.writer import has_index
-
-    root = find_index(given) or Path(FOLDER)
-    if not has_index(root):
-        Indexer.open(root).close()
-    return root
 
 
 def _following(paths: list[str], root: Path) -> AbstractContextManager[object]:

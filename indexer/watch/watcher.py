@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from indexer.api import Indexer
 from indexer.discover import Selection
 from indexer.report import Progress
 from indexer.watch.batch import StoppedError, Updater
@@ -18,6 +19,7 @@ from indexer.watch.places import Places, Scan, Signature, signature
 from indexer.watch.reports import WatchReport
 from indexer.watch.signals import LostSignalsError, Signals
 from retriever.errors import IndexFormatError, IndexLockedError, SpanseekError
+from retriever.store.writer import has_index
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
@@ -268,15 +270,19 @@ def watching(
 ) -> Iterator[Watcher]:
     """Watches in a thread of its own for as long as the body runs; then finishes the commit under way.
 
+    Where there is no index, an empty one is there when the body begins, unless this can't begin itself.
+
     Args:
         paths: As for `Watcher`, like the rest; `report` is called by that thread.
 
     Raises:
-        SpanseekError: One of the paths isn't there, or watchfiles isn't installed.
+        SpanseekError: One of the paths isn't there, watchfiles isn't installed, or an index can't be made.
     """
     watcher = Watcher(paths, index, selection=selection, encoder=encoder, report=report, settle=settle)
     stop = threading.Event()
     Signals(stop).close()  # raises now what would else be raised in the thread
+    if not has_index(Path(index)):
+        Indexer.open(index, encoder=encoder).close()
     thread = threading.Thread(target=watcher.run, args=(stop,), name="spanseek-watch")
     thread.start()
     try:

@@ -15,8 +15,8 @@ from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from pydantic import BaseModel, Field, ValidationError
 
 from retriever.assistant import results
-from retriever.assistant.follow import FollowedIndex
 from retriever.errors import SpanseekError
+from retriever.followed import FollowedIndex
 from retriever.storable import storable_text
 
 LONGEST_QUESTION = 2_000
@@ -140,15 +140,14 @@ def make_server(index: FollowedIndex, **access: Any) -> Assistant:
         ] = None,
     ) -> Annotated[CallToolResult, results.AskResult]:
         def answered() -> results.AskResult:
-            retriever = index.retriever()
-            response = retriever.respond(
-                storable_text(question),
-                _NEAREST,
-                where=where or (),
-                answers=max_answers,
-                min_confidence=min_confidence,
-            )
-            index.keep_models(retriever)
+            with index.using() as retriever:
+                response = retriever.respond(
+                    storable_text(question),
+                    _NEAREST,
+                    where=where or (),
+                    answers=max_answers,
+                    min_confidence=min_confidence,
+                )
             return results.asked(response)
 
         result = await desk.asks(answered)
@@ -161,7 +160,8 @@ def make_server(index: FollowedIndex, **access: Any) -> Assistant:
         where: Where = None,
     ) -> Annotated[CallToolResult, results.SearchResult]:
         def found() -> results.SearchResult:
-            hits = index.retriever().search(storable_text(question), k, where=where or ())
+            with index.using() as retriever:
+                hits = retriever.search(storable_text(question), k, where=where or ())
             return results.SearchResult(
                 question=storable_text(question), passages=[results.passage(hit) for hit in hits]
             )
@@ -183,18 +183,24 @@ def make_server(index: FollowedIndex, **access: Any) -> Assistant:
     ) -> Annotated[CallToolResult, results.DocumentResult]:
         def read() -> results.DocumentResult:
             try:
-                return results.stretch(index.retriever().document(document), offset, length)
+                with index.using() as retriever:
+                    found = retriever.document(document)
             except KeyError:
                 raise ToolError(
                     f"there is no document {_short(document)} in the index: take the id from a result"
                 ) from None
+            return results.stretch(found, offset, length)
 
         result = await desk.reads(read)
         return _result(result, results.document_text(result))
 
     @server.tool(title="What the index holds", description=_STATUS, annotations=_READS)
     async def status() -> Annotated[CallToolResult, results.StatusResult]:
-        result = await desk.reads(lambda: results.state(index.retriever().status()))
+        def told() -> results.StatusResult:
+            with index.using() as retriever:
+                return results.state(retriever.status())
+
+        result = await desk.reads(told)
         return _result(result, results.status_text(result))
 
     return server

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ from retriever.encoder.backbone import (
     refuse_kernels,
 )
 from retriever.encoder.graph import WORDS, Architecture, Graph, Weights, band, build
-from retriever.encoder.packs import PACK_TOKENS, ascending, first_position, packs, rectangle
+from retriever.encoder.packs import (
+    NARROW_PACK_TOKENS,
+    PACK_TOKENS,
+    ascending,
+    first_position,
+    packs,
+    rectangle,
+)
 from retriever.encoder.reader_files import StoredReader
 from retriever.encoder.reading import Window
 from retriever.encoder.runtime import Description, Scores, Vectors, threads
@@ -127,23 +135,45 @@ class _Session:
     """
 
     def __init__(self, graph: Graph, first_position: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads()
-        options.log_severity_level = 3  # errors; warnings tell of things that nobody here can change
-        # The session works on these very arrays: they must live as long as it does.
-        self._weights = [ort.OrtValue.ortvalue_from_numpy(value) for value in graph.weights.values()]
-        options.add_external_initializers(list(graph.weights), self._weights)
-        try:
-            self._session = ort.InferenceSession(graph.model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # it raises types of its own that share no base
-            raise EncoderError(f"ONNX Runtime can't load the model: {first_line(error)}") from error
+        self._graph = graph.model
+        # The sessions work on these very arrays: they must live as long as those do.
+        self._weights = {
+            name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in graph.weights.items()
+        }
+        self._session = self._open(threads())
+        self._narrow: Any = None
         self._inputs = {item.name for item in self._session.get_inputs()}
         self._first = first_position
         # Its thread pool serves one pass at a time; two at once only slow each other down.
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
 
-    def run(self, rows: Sequence[Ids], window: int, segments: Sequence[Ids] | None = None) -> Vectors:
-        """What the graph gives for the tokens of texts end to end, `(N, width)`."""
+    def _open(self, processors: int) -> Any:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = processors
+        options.log_severity_level = 3  # errors; warnings tell of things that nobody here can change
+        options.add_external_initializers(list(self._weights), list(self._weights.values()))
+        try:
+            return ort.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # it raises types of its own that share no base
+            raise EncoderError(f"ONNX Runtime can't load the model: {first_line(error)}") from error
+
+    def run(
+        self,
+        rows: Sequence[Ids],
+        window: int,
+        segments: Sequence[Ids] | None = None,
+        *,
+        narrow: bool = False,
+    ) -> Vectors:
+        """What the graph gives for the tokens of texts end to end, `(N, width)`.
+
+        Args:
+            rows: Of each text.
+            window: Of local attention.
+            segments: Of each token, where the model has them.
+            narrow: On the processor of the calling thread, beside others; else on all, one pass after the other.
+        """
         lengths = [len(row) for row in rows]
         place, mask, back = rectangle(lengths)
         inputs: dict[str, Any] = {
@@ -157,9 +187,20 @@ class _Session:
             inputs["segments"] = np.concatenate(segments)
         if "band" in self._inputs:
             inputs["band"] = band(max(lengths), window)
-        with self._lock:
-            out: Vectors = self._session.run(None, inputs)[0]
+        out: Vectors
+        if narrow:
+            out = self._narrow_session().run(None, inputs)[0]
+        else:
+            with self._lock:
+                out = self._session.run(None, inputs)[0]
         return out
+
+    def _narrow_session(self) -> Any:
+        """Opened when it is first needed, since it takes 87 MB: most processes never do."""
+        with self._opening:
+            if self._narrow is None:
+                self._narrow = self._open(1)
+            return self._narrow
 
 
 class OnnxEmbedder:
@@ -219,22 +260,37 @@ class OnnxReader:
         self._session = _Session(graph, first)
         self._window = stored.span.window
         self._size = shape.hidden_size
+        self._processors = threads()
+        self._sharing = 0
+        self._count = threading.Lock()
 
     @property
     def description(self) -> Description:
         """What computes, and in which numbers."""
-        return Description("onnx", "float32", "cpu", self._size)
+        return Description("onnx", "float32", "cpu", self._size, side_by_side=self._processors)
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """While more than half as many threads as there are processors are within this, each computes on one."""
+        with self._count:
+            self._sharing += 1
+        try:
+            yield
+        finally:
+            with self._count:
+                self._sharing -= 1
 
     def logits(self, windows: Sequence[Window]) -> list[Scores]:
         """Of each window's tokens, `(T, 2)`."""
+        narrow = self._sharing > max(1, self._processors // 2)  # else most processors would stand idle
         scores: list[Scores] = [np.empty((0, 2), dtype=np.float32)] * len(windows)
         lengths = [len(window.ids) for window in windows]
         order = ascending(lengths)
-        for batch in packs(order, [lengths[i] for i in order], PACK_TOKENS):
+        most = NARROW_PACK_TOKENS if narrow else PACK_TOKENS
+        for batch in packs(order, [lengths[i] for i in order], most):
             read = [windows[i] for i in batch]
-            out = self._session.run(
-                [window.ids for window in read], self._window, [window.segments for window in read]
-            )  # (N, 2)
+            ids, segments = [window.ids for window in read], [window.segments for window in read]
+            out = self._session.run(ids, self._window, segments, narrow=narrow)  # (N, 2)
             ends = np.cumsum([lengths[i] for i in batch])
             for i, row in zip(batch, np.split(out, ends[:-1]), strict=True):
                 scores[i] = row

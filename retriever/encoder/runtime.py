@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -47,6 +48,9 @@ class Reads(Protocol):
     def description(self) -> Description:
         """What computes, and in which numbers."""
 
+    def sharing(self) -> AbstractContextManager[None]:
+        """While several threads are within this, they share the processor instead of waiting for each other."""
+
     def logits(self, windows: Sequence[Window]) -> list[Scores]:
         """Of each window's tokens, `(T, 2)`; `T` may be more than it has."""
 
@@ -60,12 +64,14 @@ class Description:
         precision: `float32` or `bfloat16`: what products are computed in.
         device: `cpu`, or a GPU's name.
         dimension: Length of a token's vector.
+        side_by_side: How many threads it is worth reading with at once; see `Reads.sharing`.
     """
 
     runtime: str
     precision: str
     device: str
     dimension: int
+    side_by_side: int = 1
 
 
 def embedder(

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PACKAGES = (
-    *("spanseek", "torch", "transformers", "tokenizers", "openvino", "onnxruntime"),
+    *("spanseek", "torch", "transformers", "tokenizers", "onnxruntime"),
     *("faiss-cpu", "tantivy", "numpy"),
 )
 _FLAGS = (

@@ -1,9 +1,10 @@
 """Questions that arrive together go through the model together.
 
-A lane is a queue with one thread. While it works, questions gather; then it takes all of them. Their vectors are
-computed in one pass: a question is a dozen tokens, and most of what a pass costs does not depend on how many there
-are. Passages are read one question after the other: a question's passages already fill several passes, and reading
-those of many at once measured no faster, while the first would have had to wait for the last.
+A lane is a queue with one thread, or a few. While they work, questions gather; then all of them are taken. Their
+vectors are computed in one pass: a question is a dozen tokens, and most of what a pass costs does not depend on how
+many there are. Passages are read question by question: a question's passages already fill several passes, and reading
+those of many at once measured no faster, while the first would have had to wait for the last. But several questions
+are read side by side, each on one processor, which wastes less than all processors on each in turn.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import asyncio
 import queue
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -89,16 +90,28 @@ class _Job(Generic[Q, A]):
     future: Future[A]
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn(Generic[Q, A]):
+    """A question whose turn it is next, and all who asked it; what preparing it took, or what went wrong with that."""
+
+    question: Q
+    futures: Sequence[Future[A]]
+    share: float
+    failure: Exception | None
+
+
 class Lane(Generic[Q, A]):
-    """A queue of questions with one thread that answers them.
+    """A queue of questions with threads that answer them, in the order in which they came.
 
     Args:
-        name: Of the thread.
+        name: Of the threads.
         prepare: Called once with all questions that are taken together.
-        answer: Called for each of them; equal ones that are taken together are answered once.
+        answer: Called for each of them, with the seconds of its preparation that are its share; equal ones that are
+            taken together are answered once.
         most_waiting: So many may wait.
         most_together: So many are taken at once.
         patience: Seconds that a question may wait; those that surely would wait longer aren't taken.
+        side_by_side: So many are answered at once.
         observe: Told how many were taken together.
     """
 
@@ -106,11 +119,12 @@ class Lane(Generic[Q, A]):
         self,
         name: str,
         prepare: Callable[[Sequence[Q]], object],
-        answer: Callable[[Q], A],
+        answer: Callable[[Q, float], A],
         *,
         most_waiting: int,
         most_together: int,
         patience: float,
+        side_by_side: int = 1,
         observe: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._prepare = prepare
@@ -124,8 +138,14 @@ class Lane(Generic[Q, A]):
         self._unanswered = 0
         self._seconds = 0.0  # of one answer, a moving average
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._taking = threading.Lock()  # over the next two
+        self._turns: deque[_Turn[Q, A]] = deque()
+        self._ended = False
+        self._threads = [
+            threading.Thread(target=self._run, name=name, daemon=True) for _ in range(side_by_side)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -139,7 +159,7 @@ class Lane(Generic[Q, A]):
             QueueFullError: It would wait too long.
         """
         with self._lock:
-            wait = self._unanswered * self._seconds
+            wait = self._unanswered * self._seconds / len(self._threads)
             if self._closed or self._unanswered >= self._most_waiting or wait > self._patience:
                 raise QueueFullError(max(1, min(60, round(wait / 2))))
             self._unanswered += 1
@@ -161,20 +181,35 @@ class Lane(Generic[Q, A]):
         with self._lock:
             self._closed = True
         self._jobs.put(None)
-        self._thread.join(seconds)
+        last = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, last - time.monotonic()))
 
     def _done(self, _: Future[A]) -> None:
         with self._lock:
             self._unanswered -= 1
 
     def _run(self) -> None:
-        while True:
-            jobs = self._take()
-            wanted = [job for job in jobs if job is not None and not job.future.cancelled()]
-            if wanted:
-                self._work(wanted)
-            if None in jobs:
-                return
+        while (turn := self._next()) is not None:
+            # one that was given up meanwhile costs nothing more
+            futures = [future for future in turn.futures if future.set_running_or_notify_cancel()]
+            if futures:
+                begun = time.perf_counter()
+                self._tell(turn, futures)
+                spent = turn.share + time.perf_counter() - begun
+                with self._lock:
+                    self._seconds += _SMOOTHING * (spent - self._seconds)
+
+    def _next(self) -> _Turn[Q, A] | None:
+        """The question whose turn it is; `None` at the end. Whoever finds none prepares all that wait."""
+        with self._taking:
+            while not self._turns and not self._ended:
+                jobs = self._take()
+                self._ended = None in jobs
+                wanted = [job for job in jobs if job is not None and not job.future.cancelled()]
+                if wanted:
+                    self._turns.extend(self._prepared(wanted))
+            return self._turns.popleft() if self._turns else None
 
     def _take(self) -> list[_Job[Q, A] | None]:
         jobs = [self._jobs.get()]
@@ -185,7 +220,7 @@ class Lane(Generic[Q, A]):
                 break
         return jobs
 
-    def _work(self, jobs: Sequence[_Job[Q, A]]) -> None:
+    def _prepared(self, jobs: Sequence[_Job[Q, A]]) -> Iterator[_Turn[Q, A]]:
         self._observe(len(jobs))
         together: dict[Q, list[Future[A]]] = {}
         for job in jobs:
@@ -198,20 +233,14 @@ class Lane(Generic[Q, A]):
             failure = error
         share = (time.perf_counter() - begun) / len(together)
         for question, futures in together.items():
-            # one that was given up meanwhile costs nothing more
-            open_ = [future for future in futures if future.set_running_or_notify_cancel()]
-            if open_:
-                begun = time.perf_counter()
-                self._tell(question, open_, failure)
-                spent = share + time.perf_counter() - begun
-                self._seconds += _SMOOTHING * (spent - self._seconds)
+            yield _Turn(question, futures, share, failure)
 
-    def _tell(self, question: Q, futures: Sequence[Future[A]], failure: Exception | None) -> None:
+    def _tell(self, turn: _Turn[Q, A], futures: Sequence[Future[A]]) -> None:
         """Answers one question, to all who asked it."""
         try:
-            if failure is not None:
-                raise failure
-            answer = self._answer(question)
+            if turn.failure is not None:
+                raise turn.failure
+            answer = self._answer(turn.question, turn.share)
         except Exception as error:  # noqa: BLE001 - as above
             for future in futures:
                 future.set_exception(error)

@@ -6,12 +6,12 @@ Passages alone take milliseconds, answers a second. So each has a lane: who only
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
-from retriever.api import Retriever
+from retriever.followed import FollowedIndex
 from retriever.serving.batching import Lane, QuestionVectors
 from retriever.serving.metrics import Metrics
 from retriever.serving.pictures import Pictures
@@ -20,6 +20,7 @@ from retriever.store.catalogue import Catalogue
 from retriever.types import Hit, Response, Scores
 
 if TYPE_CHECKING:
+    from retriever.api import Retriever
     from retriever.config import RerankConfig
     from retriever.encoder import SpanScorer, TextEncoder
 
@@ -54,26 +55,23 @@ class Desk:
     """An index with all that answering needs. Safe to share by threads.
 
     Args:
-        retriever: Opened with `vectors` as its encoder.
-        vectors: What embeds questions.
+        index: What is asked; its encoder remembers the vectors of questions.
         root: The index folder.
         config: How much is allowed.
     """
 
-    def __init__(
-        self, retriever: Retriever, vectors: QuestionVectors, root: Path, config: ServingConfig
-    ) -> None:
+    def __init__(self, index: FollowedIndex, root: Path, config: ServingConfig) -> None:
         self.root = root
         self.config = config
-        self.retriever = retriever
+        self.index = index
         self.catalogue = Catalogue(root)
         self.pictures = Pictures(self.catalogue, config.picture_seconds)
         self.metrics = Metrics(
             self.catalogue.counts, lambda: {"search": self._search.waiting, "ask": self._ask.waiting}
         )
-        self._vectors = vectors
-        self._search = self._lane("search")
-        self._ask = self._lane("ask")
+        self._search = self._lane("search", 1)
+        with index.using() as retriever:
+            self._ask = self._lane("ask", retriever.scorer.computes.side_by_side)
 
     @classmethod
     def open(
@@ -97,22 +95,18 @@ class Desk:
         Raises:
             SpanseekError: As `Retriever.open` and its models do.
         """
-        with Retriever.open(root, encoder=encoder, scorer=scorer, rerank=rerank) as first:
-            first.load()  # the first question shouldn't wait for it
-            vectors, scorer = QuestionVectors(first.encoder), first.scorer
-        # it does all that a retriever asks of an encoder
-        retriever = Retriever.open(root, encoder=cast("TextEncoder", vectors), scorer=scorer, rerank=rerank)
+        index = FollowedIndex(root, rerank, encoder=encoder, scorer=scorer, adapted=_remembering)
         try:
-            return cls(retriever, vectors, root, config or ServingConfig())
+            return cls(index, root, config or ServingConfig())
         except BaseException:
-            retriever.close()
+            index.close()
             raise
 
     def close(self) -> None:
         """Answers what waits, and closes the index."""
         for lane in (self._search, self._ask):
             lane.close()
-        self.retriever.close()
+        self.index.close()
 
     async def ask(self, asked: Asked) -> Told:
         """What a question brings.
@@ -123,20 +117,33 @@ class Desk:
         """
         return await (self._ask if asked.rerank else self._search).ask(asked)
 
-    def _lane(self, name: str) -> Lane[Asked, Told]:
+    def _lane(self, name: str, side_by_side: int) -> Lane[Asked, Told]:
         config = self.config
         return Lane(
             name,
-            lambda batch: self._vectors.encode_questions([asked.question for asked in batch]),
+            self._embed,
             self._answer,
             most_waiting=config.most_waiting,
             most_together=config.most_together,
             patience=config.timeout,
+            side_by_side=side_by_side,
             observe=partial(self.metrics.together, name),
         )
 
-    def _answer(self, asked: Asked) -> Told:
-        response = self.retriever.respond(
+    def _embed(self, batch: Sequence[Asked]) -> None:
+        """In one pass; the retriever then finds the vectors known."""
+        with self.index.using() as retriever:
+            retriever.encoder.encode_questions([asked.question for asked in batch])
+
+    def _answer(self, asked: Asked, embedding: float) -> Told:
+        with self.index.using() as retriever:
+            if not asked.rerank:
+                return self._told(retriever, asked, embedding)
+            with retriever.scorer.sharing():
+                return self._told(retriever, asked, embedding)
+
+    def _told(self, retriever: Retriever, asked: Asked, embedding: float) -> Told:
+        response = retriever.respond(
             asked.question,
             asked.k,
             where=asked.where,
@@ -144,6 +151,7 @@ class Desk:
             min_confidence=asked.min_confidence,
             rerank=asked.rerank,
         )
+        response = _with_embedding(response, 1000 * embedding)
         if asked.rerank:
             self.metrics.answered(bool(response.answers))
         if not asked.explain:
@@ -155,6 +163,16 @@ class Desk:
             )
             for answer in response.answers
         ]  # fmt: skip
-        shades = self.retriever.shades(asked.question, [*passages, *response.hits])
+        shades = retriever.shades(asked.question, [*passages, *response.hits])
         visible = [[shade for shade in words if shade[2] >= _FAINT] for words in shades]
         return Told(response, visible[: len(passages)], visible[len(passages) :])
+
+
+def _with_embedding(response: Response, ms: float) -> Response:
+    """With the time that its question's vector took, which was known already when the retriever asked for it."""
+    spent = response.timings
+    return replace(response, timings=replace(spent, encode=spent.encode + ms, total=spent.total + ms))
+
+
+def _remembering(encoder: TextEncoder) -> TextEncoder:
+    return cast("TextEncoder", QuestionVectors(encoder))  # it does all that a retriever asks of an encoder

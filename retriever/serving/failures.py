@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from retriever.errors import (
+    EncoderError,
     FilterError,
     IndexAccessError,
     IndexFormatError,
@@ -38,6 +39,7 @@ _REASONS = {
 _STATUS: Mapping[type[Exception], int] = {
     PictureError: 404,
     FilterError: 422,
+    EncoderError: 503,  # of an index that took the place of the one before
     IndexFormatError: 503,
     IndexAccessError: 503,
     IndexNotFoundError: 503,

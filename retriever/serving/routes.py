@@ -117,7 +117,8 @@ def index_routes(desk: Desk) -> APIRouter:
     @router.get("/status", response_model=schemas.Status)
     def status() -> Response:
         """What the index holds, and how it was made."""
-        return Json({"index": shown_path(desk.root), **asdict(desk.retriever.status())})
+        with desk.index.using() as retriever:
+            return Json({"index": shown_path(desk.root), **asdict(retriever.status())})
 
     @router.get("/facets", response_model=schemas.Facets)
     def facets() -> Response:
@@ -211,7 +212,8 @@ def _understood(where: Sequence[str]) -> list[Filter]:
 
 def _document(desk: Desk, document_id: str) -> Document:
     try:
-        return desk.retriever.document(document_id)
+        with desk.index.using() as retriever:
+            return retriever.document(document_id)
     except KeyError:
         raise HTTPException(404, "there is no such document in the index") from None
 

@@ -93,7 +93,9 @@ class Found(_Exact):
     took_ms: float
     read: int | None = Field(default=None, description="With explain=true: how many passages were read.")
     timings_ms: dict[str, float] | None = Field(
-        default=None, description="With explain=true: how long each stage took, without waiting in the queue."
+        default=None,
+        description="With explain=true: how long each stage took, without waiting in the queue. `encode` is the "
+        "question's share of the pass that embedded it together with others.",
     )
 
 

@@ -17,7 +17,7 @@ from retriever.filters import Filter, compile_filters
 from retriever.storable import storable_text
 from retriever.store.checksums import DOCUMENT_COLUMNS, DOCUMENTS, whole_documents
 from retriever.store.layout import IndexPaths
-from retriever.store.manifest import read_manifest
+from retriever.store.manifest import Manifest, read_manifest
 from retriever.store.reader import read_transaction
 from retriever.store.records import FileRecord
 from retriever.store.schema import connect
@@ -30,6 +30,8 @@ _FEW = 20
 """A key with more values than this, all different, names documents rather than kinds of them."""
 _FOLDER_LEVELS = 3
 _GLOB = re.compile(r"[*?\[]")
+_State = tuple[int, Manifest]
+"""Which file it is, and what that says of itself: the number alone may be given to another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Catalogue:
 
     def __init__(self, root: Path) -> None:
         self._paths = IndexPaths(root)
-        self._facets: tuple[int, Facets] | None = None
+        self._facets: tuple[_State, Facets] | None = None
 
     def page(self, offset: int, limit: int, filters: Sequence[Filter] = ()) -> tuple[int, list[Entry]]:
         """How many documents there are, and `limit` of them from `offset` on, sorted by id.
@@ -112,10 +114,12 @@ class Catalogue:
 
     def facets(self) -> Facets:
         """What documents can be filtered by; made anew when the index has changed."""
+        # Before it is opened: one that is replaced meanwhile is looked through once more, rather than never.
+        file = self._paths.database.stat().st_ino if self._paths.database.exists() else 0
         with self._reading() as db:
-            revision = read_manifest(db).revision
-            if self._facets is None or self._facets[0] != revision:
-                self._facets = revision, Facets(_folders(db), _formats(db), tuple(_metadata(db)))
+            state = file, read_manifest(db)
+            if self._facets is None or self._facets[0] != state:
+                self._facets = state, Facets(_folders(db), _formats(db), tuple(_metadata(db)))
             return self._facets[1]
 
     def counts(self) -> tuple[int, int]:
