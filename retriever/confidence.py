@@ -15,9 +15,12 @@ from retriever.errors import EncoderError, IndexFormatError
 
 Features = NDArray[np.float64]
 
+OF_QUESTIONS = ("marked", "wordless", "who", "when", "where", "number", "reason")
+"""Those that all spans of a question have alike."""
+
 FEATURES = (
     *("margin", "start", "end", "fused", "dense", "lead", "share", "support", "length"),
-    *("marked", "wordless", "who", "when", "where", "number", "reason"),
+    *OF_QUESTIONS,
 )
 """What a span's confidence is computed from:
 

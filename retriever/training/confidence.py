@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.confidence import FEATURES, ConfidenceModel, Features
+from retriever.confidence import FEATURES, OF_QUESTIONS, ConfidenceModel, Features
 from retriever.errors import SpanseekError
 from retriever.evaluation.questions import GradedQuestion
 from retriever.evaluation.spans import score_span
@@ -140,9 +140,12 @@ def ask_all(
 def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceModel:
     """The model that fits best.
 
-    A first logistic regression over all spans says which span to put first. The second, over first spans alone, says
-    how likely those are right: choosing the best of many makes the first one's probabilities too high. An answer is
-    given where that is likelier than not.
+    Which span to put first is learned by comparing each question's own: a softmax over its spans (McFadden,
+    "Conditional logit analysis of qualitative choice behavior", 1974; `ListNet`, Cao et al., 2007, ranks so). One
+    logistic regression over all spans of all questions would learn as much from how questions differ, and less from
+    how a question's passages do. A logistic regression over all spans then makes probabilities of that order, and
+    another over first spans alone says how likely those are right: to be the best of many says something of its own.
+    An answer is given where that is likelier than not.
 
     Args:
         asked: Questions, and keywords that stand for one.
@@ -160,20 +163,55 @@ def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceM
     y = np.concatenate([one.right for one in useful])
     if y.all():
         raise _one_sided()
-    spans = regression().fit(x, y, sample_weight=np.repeat(weights, [len(one.right) for one in useful]))
-    first = [int(spans.decision_function(one.features).argmax()) for one in useful]
+    order = _fit_choice(useful)
+    # What all spans of a question have alike doesn't order them, but says how likely they are.
+    alike = np.isin(FEATURES, OF_QUESTIONS)
+    columns = np.column_stack([x @ order, x[:, alike]])
+    spans = regression().fit(columns, y, sample_weight=np.repeat(weights, [len(one.right) for one in useful]))
+    likely = max(float(spans.coef_[0, 0]), 0.0) * order
+    likely[alike] = spans.coef_[0, 1:]
+    first = [int((one.features @ order).argmax()) for one in useful]
     firsts = np.array([one.features[i] for one, i in zip(useful, first, strict=True)])
     truths = np.array([one.right[i] for one, i in zip(useful, first, strict=True)])
     if truths.all() or not truths.any():
         raise _one_sided()
     best = regression().fit(firsts, truths, sample_weight=weights)
     model = ConfidenceModel(
-        weights=_named(spans.coef_[0]),
+        weights=_named(likely),
         bias=float(spans.intercept_[0]),
         first_weights=_named(best.coef_[0]),
         first_bias=float(best.intercept_[0]),
     )
     return _fit_order(model, [one for one in useful if one.answerable], statements)
+
+
+def _fit_choice(asked: Sequence[Asked]) -> Features:
+    """Weights by which a question's right spans stand before its others, `(len(FEATURES),)`.
+
+    They make `sum log P(right)` greatest, where `P` is a softmax over a question's spans, less half the squares of the
+    weights of features that are scaled to a deviation of one.
+    """
+    from scipy.optimize import minimize
+
+    choices = [one for one in asked if one.right.any() and not one.right.all()]
+    scale = np.concatenate([one.features for one in choices]).std(axis=0)
+    scale[scale == 0] = 1.0
+    spans = [one.features / scale for one in choices]
+
+    def loss(weights: Features) -> tuple[float, Features]:
+        value, gradient = float(weights @ weights) / 2, weights.copy()
+        for x, one in zip(spans, choices, strict=True):
+            logits = x @ weights
+            powers = np.exp(logits - logits.max())
+            of_right = powers * one.right
+            value -= float(np.log(of_right.sum() / powers.sum()))
+            gradient += x.T @ (powers / powers.sum() - of_right / of_right.sum())
+        return value, gradient
+
+    found: Features = minimize(loss, np.zeros(len(FEATURES)), jac=True, method="L-BFGS-B").x
+    # what is the same for all of a question's spans has no part in it, but for rounding
+    found[np.isin(FEATURES, OF_QUESTIONS)] = 0.0
+    return found / scale
 
 
 def _one_sided() -> SpanseekError:
