@@ -84,4 +84,4 @@ class RerankConfig:
     reader: str = "default"
     depth: int = 20
     spans: int = 2
-    patience: float = 8.0
+    patience: float = 9.0
