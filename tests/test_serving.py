@@ -89,8 +89,9 @@ def test_answers_are_those_of_one_who_asks_alone(tmp_path: Path, monkeypatch: py
     root = tmp_path / "index"
     with Indexer.open(root) as indexer:
         indexer.add_paths([SAMPLE / "documents" / "handbook"])
-    rows = [json.loads(line) for line in (SAMPLE / "questions.jsonl").read_text().splitlines()[:20]]
-    questions = [row["question"] for row in rows]
+    rows = map(json.loads, (SAMPLE / "questions.jsonl").read_text(encoding="utf-8").splitlines())
+    here = [row["question"] for row in rows if any("handbook/" in path for path in row["documents"])]
+    questions = here[:12]
     with Retriever.open(root) as retriever:
         alone = [retriever.respond(question, 3) for question in questions]
     assert sum(bool(response.answers) for response in alone) >= 4
