@@ -86,7 +86,7 @@ class Indexer:
             EncoderError: The encoder can't be loaded.
         """
         from retriever.store.analysis import LANGUAGES
-        from retriever.store.writer import has_index
+        from retriever.store.known import has_index
 
         if language is not None and language not in LANGUAGES:
             raise SpanseekError(f"unknown language {language!r}: one of {', '.join(LANGUAGES)}")

@@ -153,6 +153,20 @@ def test_confidences_come_true_on_fresh_questions(fitted: ConfidenceModel) -> No
     assert calibration_error(*confidences(UNFITTED, every)) > 2 * error
 
 
+def test_a_questions_own_spans_are_compared() -> None:
+    """Keywords make all margins high, hard questions all low: within each question they tell the right span apart."""
+    pytest.importorskip("sklearn")
+    random = np.random.default_rng(5)
+    asked = []
+    for one in made_up(400, seed=5, unanswerable=0.0):
+        features = one.features.copy()
+        features[:, MARGIN] = 6 * random.standard_normal() + one.right
+        features[:, FEATURES.index("fused")] = 0.1 * one.right + 0.1 * random.standard_normal(SPANS)
+        asked.append(replace(one, features=features))
+    model = fit(asked[:300])
+    assert np.mean([one.right[model.rank(one.features)[0][0]] for one in asked[300:]]) >= 0.99
+
+
 def test_what_knows_more_weighs_more(fitted: ConfidenceModel) -> None:
     assert fitted.weights["margin"] > 0.5
     assert fitted.weights["fused"] > 0.5

@@ -19,7 +19,7 @@ from indexer.watch.places import Places, Scan, Signature, signature
 from indexer.watch.reports import WatchReport
 from indexer.watch.signals import LostSignalsError, Signals
 from retriever.errors import IndexFormatError, IndexLockedError, SpanseekError
-from retriever.store.writer import has_index
+from retriever.store.known import has_index
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder

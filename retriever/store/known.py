@@ -12,6 +12,7 @@ from retriever.storable import is_storable
 from retriever.store.failures import sqlite_told
 from retriever.store.inputs import below
 from retriever.store.layout import IndexPaths
+from retriever.store.manifest import is_begun
 from retriever.store.records import FileRecord
 from retriever.store.schema import connect
 
@@ -84,3 +85,16 @@ def _rows(layout: IndexPaths, condition: str, values: Sequence[str]) -> Iterator
         # A condition is made of fixed parts; values are parameters.
         for row in connection.execute(_FILES + condition, values).fetchall():
             yield KnownFile(layout.actual_path(row[0]), FileRecord(*row[:6]), row[6], row[7])
+
+
+def has_index(root: Path) -> bool:
+    """Whether there is an index at `root`, and not only one whose making was stopped at its very beginning.
+
+    Raises:
+        IndexDamagedError: There is something that isn't a SQLite database.
+    """
+    paths = IndexPaths(root)
+    if not paths.database.exists():
+        return False
+    with closing(connect(paths.database)) as connection, sqlite_told(root):
+        return is_begun(connection)

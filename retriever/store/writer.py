@@ -379,23 +379,6 @@ class IndexWriter:
         self._in_step = True
 
 
-def has_index(root: Path) -> bool:
-    """Whether there is an index at `root`, and not only one whose making was stopped at its very beginning.
-
-    Raises:
-        IndexDamagedError: There is something that isn't a SQLite database.
-    """
-    paths = IndexPaths(root)
-    if not paths.database.exists():
-        return False
-    connection = connect(paths.database)
-    try:
-        with sqlite_told(root):
-            return is_begun(connection)
-    finally:
-        connection.close()
-
-
 def _foreign(root: Path) -> Iterator[Path]:
     """What lies in a folder that isn't of an index: only an empty folder, or a started index, becomes one."""
     own = IndexPaths(root)

@@ -211,7 +211,8 @@ def _fit_choice(asked: Sequence[Asked]) -> Features:
     found: Features = minimize(loss, np.zeros(len(FEATURES)), jac=True, method="L-BFGS-B").x
     # what is the same for all of a question's spans has no part in it, but for rounding
     found[np.isin(FEATURES, OF_QUESTIONS)] = 0.0
-    return found / scale
+    weights: Features = found / scale
+    return weights
 
 
 def _one_sided() -> SpanseekError:

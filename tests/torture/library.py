@@ -202,8 +202,8 @@ def _without(texts: Texts, *numbers: int) -> Texts:
 def problems(area: Path, encoder: TextEncoder, states: list[Texts], done: int) -> list[str]:
     """What is wrong with an index of which `done` steps were reported as done and the next one may have begun."""
     from retriever import Retriever
+    from retriever.store.known import has_index
     from retriever.store.verify import verify
-    from retriever.store.writer import has_index
 
     now, then = states[done], states[min(done + 1, len(states) - 1)]
     if not has_index(area / "index"):
