@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import uvicorn
 from fastapi.testclient import TestClient
 
 from indexer import Indexer, InputDocument
+from retriever.config import RerankConfig
 from retriever.serving.app import create_app
 from retriever.serving.desk import Desk
 from retriever.serving.security import Gate
@@ -64,3 +69,29 @@ def client_of(
     app = create_app(desk, gate or Gate())
     with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:
         yield client
+
+
+class Served:
+    """A server in a thread, on a free port, with what the sample's own models say."""
+
+    def __init__(self, root: Path, gate: Gate) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        desk = Desk.open(root, rerank=RerankConfig(depth=6))
+        config = uvicorn.Config(create_app(desk, gate), log_level="warning", access_log=False, ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        deadline = time.monotonic() + 60
+        while not self._server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return self.address
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+        self._socket.close()

@@ -6,9 +6,6 @@ import io
 import os
 import re
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,15 +17,12 @@ pytest.importorskip("fastapi", reason="what [serve] needs isn't installed")
 pytest.importorskip("playwright", reason="playwright isn't installed")
 
 import numpy as np
-import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from indexer import Indexer
-from retriever.config import RerankConfig
-from retriever.serving.app import create_app
-from retriever.serving.desk import Desk
 from retriever.serving.security import Gate
+from tests.served import Served
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -65,32 +59,6 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="there is no chromium: apt-get install chromium"),
 ]
-
-
-class Served:
-    """A server in a thread, on a free port, with what the sample's own models say."""
-
-    def __init__(self, root: Path, gate: Gate) -> None:
-        self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        desk = Desk.open(root, rerank=RerankConfig(depth=6))
-        config = uvicorn.Config(create_app(desk, gate), log_level="warning", access_log=False, ws="none")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        deadline = time.monotonic() + 60
-        while not self._server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        return self.address
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(30)
-        self._socket.close()
 
 
 @pytest.fixture(scope="module")
