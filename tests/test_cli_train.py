@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from retriever import Retriever
 from retriever.errors import SpanseekError
 
 runner = CliRunner()
@@ -28,8 +29,17 @@ def rows(path: Path, count: int = 24) -> Path:
     return path
 
 
+def known(index: Path) -> int:
+    """How many documents an index holds."""
+    with Retriever.open(index) as retriever:
+        return retriever.status().documents
+
+
 @pytest.mark.integration
-def test_a_reader_is_trained_goes_on_and_answers(tmp_path: Path, tiny_encoder_folder: Path) -> None:
+def test_a_reader_is_trained_goes_on_and_answers(
+    tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.commands.train._COLLECTION", 2)
     out = tmp_path / "reader"
     command = ["train", "reader", "--start", "none", "--encoder", str(tiny_encoder_folder)]
     command += ["--data", str(rows(tmp_path / "rows.jsonl", 96)), "--out", str(out), "--epochs", "3"]
@@ -38,6 +48,7 @@ def test_a_reader_is_trained_goes_on_and_answers(tmp_path: Path, tiny_encoder_fo
     assert done.exit_code == 0, done.output
     assert (out / "reader.json").is_file()
     assert "120 questions on" in done.output
+    assert known(out / "few.index") < known(out / "passages.index"), "what is held back is asked by itself, too"
     again = runner.invoke(app, [*command, "--confidence-questions", "0"])
     assert again.exit_code == 0, again.output
     assert "going on from step" in again.output

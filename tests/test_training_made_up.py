@@ -9,7 +9,7 @@ import pytest
 
 from retriever.encoder.structure import borders
 from retriever.training.cells import HEADERS, KEYS, Words
-from retriever.training.keywords import as_keywords, as_statement
+from retriever.training.keywords import as_keywords, as_statement, as_typed
 from retriever.training.rows import make_row_question
 
 NAMES = [f"Name{chr(65 + i)}{chr(65 + j)}" for i in range(6) for j in range(5)]
@@ -105,6 +105,12 @@ def test_the_same_seed_makes_the_same_question() -> None:
 def test_keywords(question: str, expected: set[str] | None) -> None:
     words = as_keywords(question, random.Random(0))
     assert (None if words is None else set(words.split())) == expected
+
+
+def test_questions_as_they_are_typed() -> None:
+    assert as_typed("Who approved the FCC's rule ?") == "who approved the fcc's rule"
+    assert as_typed("why?") == "why"
+    assert as_typed("warranty petrel 3") == "warranty petrel 3"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ train_app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+_COLLECTION = 100
+"""Passages that are a collection by themselves."""
+
 _DataOption = Annotated[
     list[Path],
     typer.Option(
@@ -149,6 +152,7 @@ def reader(
     from retriever.encoder.backbone import find_encoder
     from retriever.encoder.settings import SpanEncoderConfig
     from retriever.evaluation import load_questions
+    from retriever.training.examples import held_back_questions
     from retriever.training.loop import TrainingConfig
     from retriever.training.reader import train_reader
 
@@ -182,8 +186,8 @@ def reader(
     _fit_refusal(questions, apart or [], out)
     if confidence_questions:
         contexts = list(dict.fromkeys([*(question.context for question in questions), *others]))
-        index_passages(contexts, corpus, encoder)
-        _fit_confidence(questions, apart or [], contexts, corpus, out, confidence_questions)
+        held = _drawn(held_back_questions(questions, apart or []), confidence_questions)
+        _fit_confidence(held, contexts, encoder, corpus, out)
     notice(f"done: spanseek search QUESTION --reader {out}")
 
 
@@ -303,28 +307,35 @@ def _fit_refusal(questions: list[GradedQuestion], apart: list[str], out: Path) -
 
 
 def _fit_confidence(
-    questions: list[GradedQuestion],
-    apart: list[str],
-    contexts: list[str],
-    corpus: Path,
-    out: Path,
-    most: int,
+    held: list[GradedQuestion], contexts: list[str], encoder: str, corpus: Path, out: Path
 ) -> None:
-    """Asks held-back questions of the passages, and writes what makes confidences of what is found."""
+    """Asks held-back questions of the passages, and writes what makes confidences of what is found.
+
+    A third of them is asked of the passages that they are about alone, where these are a collection by themselves:
+    what a score says differs between a large one and a small one, and most people's is small.
+    """
     from retriever import RerankConfig, Retriever
     from retriever.confidence import CONFIDENCE
-    from retriever.training.confidence import ask_all, fit
-    from retriever.training.examples import held_back_questions
+    from retriever.training.confidence import Asked, ask_all, fit
 
-    chosen = _drawn(held_back_questions(questions, apart), most)
-    documents = {context: str(i) for i, context in enumerate(contexts)}
+    few = list(dict.fromkeys(question.context for question in held))
+    part = len(held) // 3 if len(few) >= _COLLECTION else 0
+    asked: list[Asked] = []
+    statements: list[Asked] = []
 
     def progress(done: int, total: int) -> None:
         if done % 100 == 0:
             _report(f"confidence: {done:,} of {total:,} held-back questions asked")
 
-    with Retriever.open(corpus, rerank=RerankConfig(reader=str(out))) as retriever:
-        asked, statements = ask_all(chosen, documents, retriever.evidence, progress=progress)
+    parts = ((contexts, corpus, held[part:]), (few, corpus.with_name("few.index"), held[:part]))
+    for seed, (passages, root, questions) in enumerate(parts):
+        if questions:
+            index_passages(passages, root, encoder)
+            documents = {context: str(i) for i, context in enumerate(passages)}
+            with Retriever.open(root, rerank=RerankConfig(reader=str(out))) as retriever:
+                brought = ask_all(questions, documents, retriever.evidence, seed=seed, progress=progress)
+            asked += brought[0]
+            statements += brought[1]
     try:
         model = fit(asked, statements)
     except SpanseekError as error:

@@ -21,14 +21,17 @@ from retriever.errors import SpanseekError
 from retriever.evaluation.questions import GradedQuestion
 from retriever.evaluation.spans import score_span
 from retriever.rerank import Evidence, distinct, features
-from retriever.training.keywords import as_keywords, as_statement
+from retriever.training.keywords import as_keywords, as_statement, as_typed
 
 RIGHT = 0.6
 """F1 from which a span counts as right. Training sets have the span of one annotator; others who were asked the same
 often chose a word more or less, and sets with several annotators accept each one's."""
-UNANSWERABLE = 1 / 3
+UNANSWERABLE = 0.15
 """What a question without an answer counts when probabilities are fitted. A third of the questions is asked a second
-time that way: so they make a tenth of all. How many they are among a user's questions, nobody knows."""
+time that way: so they make a twentieth of all. How many they are among a user's questions, nobody knows: a probability
+is told for questions that the documents mostly answer, and what is refused is the threshold's affair."""
+REFUSED = 0.8
+"""Share of the held-back questions without an answer to which none is given."""
 _GATE = 0.75
 """The best answer's confidence from which reading is trusted to reorder. It isn't fitted: training questions would have
 it at 0.5, but they are all questions that some passage answers, and from there sets of long descriptions and of titles
@@ -99,8 +102,9 @@ def ask_all(
 ) -> tuple[list[Asked], list[Asked]]:
     """Asks questions of an index, some in keywords too, and some as statements of their answer.
 
-    A third is looked at a second time as if no passage answered; a fourth is asked in keywords as well, and of the
-    others a third is put as a statement, which asks nothing.
+    Half of them are typed in a hurry, without capitals and question mark, so that a missing mark isn't taken for a sign
+    of keywords, which are answered less often. A third is looked at a second time as if no passage answered; a fourth
+    is asked in keywords as well, and of the others a third is put as a statement, which asks nothing.
 
     Args:
         questions: Held-back ones.
@@ -124,7 +128,7 @@ def ask_all(
             asked.append(ask(question, evidence, gold=gold, answerable=False))
 
     for done, question in enumerate(questions, start=1):
-        look(question, find(question.question))
+        look(question, find(as_typed(question.question) if rng.random() < 1 / 2 else question.question))
         words = as_keywords(question.question, rng) if rng.random() < 1 / 4 else None
         if words is not None:
             look(question, find(words))
@@ -145,7 +149,8 @@ def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceM
     logistic regression over all spans of all questions would learn as much from how questions differ, and less from
     how a question's passages do. A logistic regression over all spans then makes probabilities of that order, and
     another over first spans alone says how likely those are right: to be the best of many says something of its own.
-    An answer is given where that is likelier than not.
+    An answer is given where it is likelier right than wrong, and so likely that `REFUSED` of the questions without one
+    get none.
 
     Args:
         asked: Questions, and keywords that stand for one.
@@ -182,6 +187,9 @@ def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceM
         first_weights=_named(best.coef_[0]),
         first_bias=float(best.intercept_[0]),
     )
+    unanswerable = [model.rank(one.features)[0][1] for one in useful if not one.answerable]
+    if unanswerable:
+        model = replace(model, threshold=max(0.5, float(np.quantile(unanswerable, REFUSED))))
     return _fit_order(model, [one for one in useful if one.answerable], statements)
 
 

@@ -1,4 +1,4 @@
-"""Queries that aren't questions: the words that carry a question's meaning, and what it asks for as a statement."""
+"""Questions as people put them into a box: without marks, as mere keywords, or as a statement of what they look for."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ _ASKED = re.compile(
     re.IGNORECASE,
 )
 _AUXILIARY = re.compile(r"\b(?:do|does|did)\b ?", re.IGNORECASE)
+
+
+def as_typed(question: str) -> str:
+    """The question without capitals and question mark, as most are typed."""
+    return question.lower().rstrip(" ?")
 
 
 def as_keywords(question: str, rng: random.Random) -> str | None:
