@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cli.commands.train_corpus import index_passages
 from cli.main import app
 from retriever import Retriever
+from retriever.confidence import CONFIDENCE, UNFITTED
 from retriever.errors import SpanseekError
+from retriever.training.refusal import add_refusal
 
 runner = CliRunner()
 
@@ -35,6 +38,14 @@ def known(index: Path) -> int:
         return retriever.status().documents
 
 
+def test_passages_of_another_run_are_not_found(tmp_path: Path, tiny_encoder_folder: Path) -> None:
+    root = tmp_path / "few.index"
+    index_passages(["the cat", "the dog", "the mat"], root, str(tiny_encoder_folder))
+    index_passages(["the mat", "the wind"], root, str(tiny_encoder_folder))
+    with Retriever.open(root) as retriever:
+        assert sorted(retriever.passages()) == ["the mat", "the wind"]
+
+
 @pytest.mark.integration
 def test_a_reader_is_trained_goes_on_and_answers(
     tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -48,15 +59,22 @@ def test_a_reader_is_trained_goes_on_and_answers(
     assert done.exit_code == 0, done.output
     assert (out / "reader.json").is_file()
     assert "120 questions on" in done.output
-    assert known(out / "few.index") < known(out / "passages.index"), "what is held back is asked by itself, too"
+    assert known(out / "few.index") < known(out / "passages.index"), (
+        "what is held back is asked by itself, too"
+    )
     again = runner.invoke(app, [*command, "--confidence-questions", "0"])
     assert again.exit_code == 0, again.output
     assert "going on from step" in again.output
     taught = [*command, "--teacher", str(out), "--batch-tokens", "600"]
     taught[taught.index("--out") + 1] = str(tmp_path / "pupil")
+    taught[taught.index("--start") + 1] = str(out)
+    add_refusal(out, 1.5)
+    (out / CONFIDENCE).write_text(UNFITTED.to_json(), encoding="utf-8")
     done = runner.invoke(app, [*taught, "--no-negatives", "--confidence-questions", "0"])
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "pupil" / "reader.json").is_file()
+    settings = json.loads((tmp_path / "pupil" / "reader.json").read_text(encoding="utf-8"))
+    assert settings["no_answer"] == 1.5, "what can't be fitted on so few is as it was where it began"
+    assert (tmp_path / "pupil" / CONFIDENCE).read_text(encoding="utf-8") == UNFITTED.to_json()
     documents = tmp_path / "notes.txt"
     documents.write_text("the cat is in paris.\n", encoding="utf-8")
     index = str(tmp_path / "index")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retriever.confidence import CONFIDENCE
 from retriever.encoder.reader_files import read_reader
 from retriever.errors import SpanseekError
 from retriever.training.average import average
@@ -19,7 +20,10 @@ def test_weights_are_the_mean(
 ) -> None:
     other = write_reader(tmp_path / "other", tiny_encoder_folder, seed=7)
     add_refusal(other, 2.0)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / CONFIDENCE).write_text("of other weights", encoding="utf-8")
     average([tiny_reader_folder, other], tmp_path / "out")
+    assert not (tmp_path / "out" / CONFIDENCE).exists()
     one, two, mean = (read_reader(str(folder)) for folder in (tiny_reader_folder, other, tmp_path / "out"))
     assert mean.weights.keys() == one.weights.keys()
     assert mean.no_answer == 0.0

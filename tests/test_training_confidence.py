@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from retriever.evaluation import GradedQuestion, calibration_error
 from retriever.rerank import Evidence
 from retriever.search import Candidate
 from retriever.store.snapshot import StoredPassage
-from retriever.training.confidence import UNANSWERABLE, Asked, ask, ask_all, fit
+from retriever.training.confidence import UNANSWERABLE, Asked, ask, ask_all, fit, needed_to_fit
 from retriever.types import Scores, TextSpan
 
 MARGIN = FEATURES.index("margin")
@@ -202,6 +201,16 @@ def test_four_of_five_questions_without_an_answer_get_none(fitted: ConfidenceMod
     without = [one for one in made_up(3000, seed=3) if not one.answerable]
     sure, _ = confidences(fitted, without)
     assert (sure < fitted.threshold).mean() == pytest.approx(0.8, abs=0.05)
+    few = made_up(400, seed=1, unanswerable=0.0) + made_up(49, seed=3, unanswerable=1.0)
+    assert fit(few).threshold == 0.5, "too few to say"
+
+
+def test_a_missing_package_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "retriever.training.confidence.find_spec", lambda name: None if name == "scipy" else name
+    )
+    with pytest.raises(SpanseekError, match=r"needs the package scipy: pip install 'spanseek\[train\]'"):
+        needed_to_fit()
 
 
 def reciprocal_rank(model: ConfidenceModel, asked: Sequence[Asked]) -> float:
@@ -294,6 +303,9 @@ def test_nothing_to_tell_apart() -> None:
     )
     with pytest.raises(SpanseekError, match="all answered right, or all wrong"):
         fit([one] * 30)
+    wrong = replace(one, right=np.array([False]))
+    with pytest.raises(SpanseekError, match="all answered right, or all wrong"):
+        fit([one, wrong] * 30)  # among a question's own spans there is nothing to compare
     sure = [
         Asked(
             np.eye(2, len(FEATURES)),
@@ -306,12 +318,6 @@ def test_nothing_to_tell_apart() -> None:
     ] * 30
     with pytest.raises(SpanseekError, match="all answered right, or all wrong"):
         fit(sure)
-
-
-def test_scikit_learn_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
-    with pytest.raises(SpanseekError, match=r"scikit-learn: pip install 'spanseek\[train\]'"):
-        fit([])
 
 
 def test_a_model_is_saved_and_loaded(tmp_path: Path, fitted: ConfidenceModel) -> None:

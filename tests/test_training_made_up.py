@@ -110,6 +110,7 @@ def test_keywords(question: str, expected: set[str] | None) -> None:
 def test_questions_as_they_are_typed() -> None:
     assert as_typed("Who approved the FCC's rule ?") == "who approved the fcc's rule"
     assert as_typed("why?") == "why"
+    assert as_typed("?") == "?"
     assert as_typed("warranty petrel 3") == "warranty petrel 3"
 
 

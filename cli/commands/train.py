@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -121,7 +122,9 @@ def reader(
     ] = True,
     confidence_questions: Annotated[
         int,
-        typer.Option(min=0, help="So many held-back questions are asked to fit confidences; 0 leaves them."),
+        typer.Option(
+            min=0, help="So many held-back questions are asked to fit confidences; 0: those of --start."
+        ),
     ] = 1500,
     teacher: Annotated[
         str | None,
@@ -152,6 +155,7 @@ def reader(
     from retriever.encoder.backbone import find_encoder
     from retriever.encoder.settings import SpanEncoderConfig
     from retriever.evaluation import load_questions
+    from retriever.training.confidence import needed_to_fit
     from retriever.training.examples import held_back_questions
     from retriever.training.loop import TrainingConfig
     from retriever.training.reader import train_reader
@@ -161,6 +165,7 @@ def reader(
     questions, others = _questions(data, index_dir)
     heads = find_encoder(encoder).config.local_heads
     pace = {} if batch_tokens is None else {"batch_tokens": batch_tokens, "batches_per_step": 1}
+    needed_to_fit()
     corpus = out / "passages.index"
     train_reader(
         questions,
@@ -188,6 +193,7 @@ def reader(
         contexts = list(dict.fromkeys([*(question.context for question in questions), *others]))
         held = _drawn(held_back_questions(questions, apart or []), confidence_questions)
         _fit_confidence(held, contexts, encoder, corpus, out)
+    _keep_confidence(start, out)
     notice(f"done: spanseek search QUESTION --reader {out}")
 
 
@@ -291,8 +297,8 @@ def _fit_refusal(questions: list[GradedQuestion], apart: list[str], out: Path) -
 
     held = held_back_questions(questions, apart)
     without = [question for question in held if not question.answers]
-    if len(without) < FEWEST:
-        return  # nothing to learn it from, which is as usual with questions of one's own
+    if min(len(without), len(held) - len(without)) < FEWEST:
+        return  # it stays as it was: there is nothing to learn it from, as is usual with questions of one's own
     add_refusal(out, 0.0)
     scorer = SpanScorer.load(str(out))
 
@@ -339,9 +345,21 @@ def _fit_confidence(
     try:
         model = fit(asked, statements)
     except SpanseekError as error:
-        notice(f"confidences are the model's own: {error}")
+        notice(f"confidences are not fitted: {error}")
         return
     (out / CONFIDENCE).write_text(model.to_json() + "\n", encoding="utf-8")
+
+
+def _keep_confidence(start: str, out: Path) -> None:
+    """Where none were fitted: the confidences of what was gone on from, which fit better than none."""
+    from retriever.confidence import CONFIDENCE
+    from retriever.encoder.reader_files import read_reader
+
+    if start != "none" and not (out / CONFIDENCE).exists():
+        known = read_reader(start).folder / CONFIDENCE
+        if known.is_file():
+            shutil.copyfile(known, out / CONFIDENCE)
+            notice(f"confidences are those of {start!r}")
 
 
 def _drawn(questions: list[GradedQuestion], most: int) -> list[GradedQuestion]:

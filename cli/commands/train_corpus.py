@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from retriever.store.known import has_index
 
 if TYPE_CHECKING:
     from retriever import Retriever
@@ -16,7 +19,13 @@ DEPTH = 20
 def index_passages(passages: Sequence[str], root: Path, encoder: str) -> None:
     """Makes an index of passages, each a document by its number, or brings it up to date."""
     from indexer import Indexer, InputDocument
+    from retriever import Retriever
 
+    if has_index(root):
+        with Retriever.open(root) as retriever:
+            documents = retriever.status().documents
+        if documents > len(passages):  # of another run: what is no longer among them would be found, too
+            shutil.rmtree(root)
     with Indexer.open(root, encoder=encoder) as indexer:
         indexer.add_documents(InputDocument(str(i), text) for i, text in enumerate(passages))
 

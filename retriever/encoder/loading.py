@@ -128,7 +128,9 @@ def _below(saved: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): x for name, x in saved.items() if name.startswith(prefix)}
 
 
-def save_reader(model: SpanReader, files: EncoderFiles, reading: ReadingConfig, folder: Path) -> None:
+def save_reader(
+    model: SpanReader, files: EncoderFiles, reading: ReadingConfig, folder: Path, *, no_answer: float = 0.0
+) -> None:
     """Writes what `read_reader` reads.
 
     Args:
@@ -136,6 +138,7 @@ def save_reader(model: SpanReader, files: EncoderFiles, reading: ReadingConfig, 
         files: The encoder that it began as.
         reading: Sizes of windows.
         folder: Where to.
+        no_answer: As in `ReaderSettings`.
     """
     weights: dict[str, Tensor] = {}
     for name, p in model.named_parameters():
@@ -153,6 +156,7 @@ def save_reader(model: SpanReader, files: EncoderFiles, reading: ReadingConfig, 
         segments=model.segments,
         span=json.loads(model.encoder.config.to_json()),
         reading=json.loads(reading.to_json()),
+        no_answer=no_answer,
     )
     (folder / READER_SETTINGS).write_text(settings.to_json() + "\n", encoding="utf-8")
 

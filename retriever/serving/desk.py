@@ -69,9 +69,11 @@ class Desk:
         self.metrics = Metrics(
             self.catalogue.counts, lambda: {"search": self._search.waiting, "ask": self._ask.waiting}
         )
-        self._search = self._lane("search", 1)
         with index.using() as retriever:
-            self._ask = self._lane("ask", retriever.scorer.computes.side_by_side)
+            side_by_side = retriever.scorer.computes.side_by_side
+        # after what may fail: a lane is a thread
+        self._search = self._lane("search", 1)
+        self._ask = self._lane("ask", side_by_side)
 
     @classmethod
     def open(

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from retriever.confidence import CONFIDENCE
 from retriever.encoder.loading import reader_model, save_reader
 from retriever.encoder.reader_files import read_reader
 from retriever.errors import SpanseekError
@@ -48,6 +49,7 @@ def average(readers: Sequence[Path], out: Path) -> None:
     model.freeze_embeddings()
     out.mkdir(parents=True, exist_ok=True)
     save_reader(model, first.files, first.reading, out)
+    (out / CONFIDENCE).unlink(missing_ok=True)
 
 
 def main() -> None:

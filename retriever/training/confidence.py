@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from retriever.evaluation.questions import GradedQuestion
 from retriever.evaluation.spans import score_span
 from retriever.rerank import Evidence, distinct, features
 from retriever.training.keywords import as_keywords, as_statement, as_typed
+from retriever.training.refusal import FEWEST
 
 RIGHT = 0.6
 """F1 from which a span counts as right. Training sets have the span of one annotator; others who were asked the same
@@ -149,16 +151,17 @@ def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceM
     logistic regression over all spans of all questions would learn as much from how questions differ, and less from
     how a question's passages do. A logistic regression over all spans then makes probabilities of that order, and
     another over first spans alone says how likely those are right: to be the best of many says something of its own.
-    An answer is given where it is likelier right than wrong, and so likely that `REFUSED` of the questions without one
-    get none.
+    An answer is given where it is likelier right than wrong, and, if there are `FEWEST` questions without one, so
+    likely that `REFUSED` of these get none.
 
     Args:
         asked: Questions, and keywords that stand for one.
         statements: Queries that ask nothing: the order of their passages may not lose by reading.
 
     Raises:
-        SpanseekError: scikit-learn is not installed, or the questions are too few.
+        SpanseekError: A package that it needs is not installed, or the questions are too few.
     """
+    needed_to_fit()
     regression = _logistic_regression()
     useful = [one for one in asked if len(one.right)]
     if sum(int(one.right.any()) for one in useful) < 20:
@@ -188,9 +191,20 @@ def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceM
         first_bias=float(best.intercept_[0]),
     )
     unanswerable = [model.rank(one.features)[0][1] for one in useful if not one.answerable]
-    if unanswerable:
+    if len(unanswerable) >= FEWEST:
         model = replace(model, threshold=max(0.5, float(np.quantile(unanswerable, REFUSED))))
     return _fit_order(model, [one for one in useful if one.answerable], statements)
+
+
+def needed_to_fit() -> None:
+    """Called before long work, so that a missing package is told before it and not after.
+
+    Raises:
+        SpanseekError: Something of the extra `train` isn't installed.
+    """
+    for package, name in (("sklearn", "scikit-learn"), ("scipy", "scipy"), ("torchmetrics", "torchmetrics")):
+        if find_spec(package) is None:
+            raise SpanseekError(f"training needs the package {name}: pip install 'spanseek[train]'")
 
 
 def _fit_choice(asked: Sequence[Asked]) -> Features:
@@ -202,6 +216,8 @@ def _fit_choice(asked: Sequence[Asked]) -> Features:
     from scipy.optimize import minimize
 
     choices = [one for one in asked if one.right.any() and not one.right.all()]
+    if not choices:
+        raise _one_sided()
     scale = np.concatenate([one.features for one in choices]).std(axis=0)
     scale[scale == 0] = 1.0
     spans = [one.features / scale for one in choices]
@@ -270,8 +286,6 @@ def _reciprocal_rank(one: Asked, model: ConfidenceModel, confidence: float) -> f
 
 
 def _logistic_regression() -> Any:
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise SpanseekError("fitting needs scikit-learn: pip install 'spanseek[train]'") from error
+    from sklearn.linear_model import LogisticRegression
+
     return lambda: LogisticRegression(C=1.0, max_iter=2000)

@@ -21,7 +21,7 @@ _AUXILIARY = re.compile(r"\b(?:do|does|did)\b ?", re.IGNORECASE)
 
 def as_typed(question: str) -> str:
     """The question without capitals and question mark, as most are typed."""
-    return question.lower().rstrip(" ?")
+    return question.lower().rstrip(" ?") or question
 
 
 def as_keywords(question: str, rng: random.Random) -> str | None:

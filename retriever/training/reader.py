@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles, find_encoder
-from retriever.encoder.loading import computes_bfloat16, load_reader_model, load_span_encoder, save_reader
+from retriever.encoder.loading import computes_bfloat16, load_span_encoder, reader_model, save_reader
 from retriever.encoder.model import SpanEncoder, SpanReader
+from retriever.encoder.reader_files import read_reader
 from retriever.encoder.reading import PairLayout, ReadingConfig
 from retriever.encoder.settings import SpanEncoderConfig
 from retriever.encoder.spans import LONGEST_ANSWER
@@ -176,7 +177,7 @@ def train_reader(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model, files, reading = _begin(start, encoder, span, written_out=where.type == "cpu")
+    model, files, reading, no_answer = _begin(start, encoder, span, written_out=where.type == "cpu")
     model.to(where).freeze_embeddings()
     tokenizer = Tokenizer.from_folder(files.folder)
     special = tokenizer.special
@@ -200,20 +201,22 @@ def train_reader(
     is_new = ("encoder.local.", "encoder.projection.", "head.") if start is None else ()
     loop = Loop(model, lambda name: name.startswith(is_new), task, config, out, report)
     measures = loop.run()
-    save_reader(model, files, layout.config, out)
+    save_reader(model, files, layout.config, out, no_answer=no_answer)
     return measures
 
 
 def _begin(
     start: str | None, encoder: str, span: SpanEncoderConfig | None, *, written_out: bool
-) -> tuple[SpanReader, EncoderFiles, ReadingConfig]:
-    """The model before its first step, the encoder whose embeddings it has, and sizes of windows."""
+) -> tuple[SpanReader, EncoderFiles, ReadingConfig, float]:
+    """The model before its first step, the encoder whose embeddings it has, sizes of windows, and how readily there is
+    no answer.
+    """
     if start is not None:
-        model, files, reading = load_reader_model(start, written_out=written_out)
-        return model, files, reading
+        stored = read_reader(start)
+        return reader_model(stored, written_out=written_out), stored.files, stored.reading, stored.no_answer
     files = find_encoder(encoder)
     base = load_span_encoder(files, span or files.config, written_out=written_out)
-    return SpanReader(base, segments=_knows_segments(base)), files, ReadingConfig()
+    return SpanReader(base, segments=_knows_segments(base)), files, ReadingConfig(), 0.0
 
 
 def split(
