@@ -83,6 +83,54 @@ def test_what_queues_while_it_works_is_taken_together() -> None:
     assert asked.waiting == 0
 
 
+def test_the_next_are_prepared_while_one_is_answered() -> None:
+    answering, prepared = threading.Event(), threading.Event()
+
+    def prepare(batch: Sequence[str]) -> None:
+        if "b" in batch:
+            assert answering.wait(10)
+            prepared.set()
+
+    def answer(question: str, _: float) -> str:
+        answering.set()
+        assert prepared.wait(10), "it waits for the answer"
+        return question
+
+    asked = Lane("test", prepare, answer, most_waiting=10, most_together=4, patience=100.0)
+    futures = [asked.submit("a")]
+    assert answering.wait(10)
+    futures.append(asked.submit("b"))
+    assert [future.result(10) for future in futures] == ["a", "b"]
+    asked.close()
+
+
+def test_no_more_is_prepared_ahead_than_is_taken_together() -> None:
+    go = threading.Event()
+    taken: list[list[str]] = []
+
+    def answer(question: str, _: float) -> str:
+        assert go.wait(10)
+        return question
+
+    asked = Lane(
+        "test",
+        lambda batch: taken.append(list(batch)),
+        answer,
+        most_waiting=20,
+        most_together=2,
+        patience=100.0,
+    )
+    futures = [asked.submit(letter) for letter in "abcdefgh"]
+    deadline = time.monotonic() + 10
+    while sum(map(len, taken)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert 3 <= sum(map(len, taken)) <= 5  # one is answered, up to twice two wait
+    go.set()
+    assert [future.result(10) for future in futures] == list("abcdefgh")
+    asked.close()
+
+
 def test_a_question_that_fails_fails_alone() -> None:
     def answer(question: str) -> str:
         if question == "b":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from cli.main import main
 from indexer import Indexer
 from indexer.watch import watching
 from retriever import Retriever
+from retriever.serving.server import _socket
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
@@ -116,6 +118,27 @@ def test_it_serves_and_ends_when_what_runs_is_done(root: Path, tiny_reader_folde
         assert process.wait(60) == 0
     finished = [status for status in replies if status == 200]
     assert finished, "what was under way is answered"
+
+
+def test_replies_go_out_at_once() -> None:
+    """Else each waits for the client to acknowledge its first packet, which takes clients 40 ms."""
+
+    async def delays() -> bool:
+        told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            told.set_result(not connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = _socket("127.0.0.1", 0)
+        async with await asyncio.start_server(reply, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            delayed = await told
+            writer.close()
+        return delayed
+
+    assert not asyncio.run(delays())
 
 
 @pytest.mark.integration

@@ -151,6 +151,8 @@ class _Session:
     def _open(self, processors: int) -> Any:
         options = ort.SessionOptions()
         options.intra_op_num_threads = processors
+        # Threads that spin while they wait are no faster here, and take the processor from whatever else there is to do.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors; warnings tell of things that nobody here can change
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
         try:

@@ -1,8 +1,9 @@
 """Questions that arrive together go through the model together.
 
-A lane is a queue with one thread, or a few. While they work, questions gather; then all of them are taken. Their
-vectors are computed in one pass: a question is a dozen tokens, and most of what a pass costs does not depend on how
-many there are. Passages are read question by question: a question's passages already fill several passes, and reading
+A lane is a queue with a thread that prepares questions and one or a few that answer them. While a batch is prepared,
+questions gather; then all of them are taken. Their vectors are computed in one pass: a question is a dozen tokens, and
+half of what a pass costs does not depend on how many there are. The batch before is answered meanwhile. Passages are
+read question by question: a question's passages already fill several passes, and reading
 those of many at once measured no faster, while the first would have had to wait for the last. But several questions
 are read side by side, each on one processor, which wastes less than all processors on each in turn.
 """
@@ -101,7 +102,7 @@ class _Turn(Generic[Q, A]):
 
 
 class Lane(Generic[Q, A]):
-    """A queue of questions with threads that answer them, in the order in which they came.
+    """A queue of questions with threads that prepare and answer them, in the order in which they came.
 
     Args:
         name: Of the threads.
@@ -138,13 +139,14 @@ class Lane(Generic[Q, A]):
         self._unanswered = 0
         self._seconds = 0.0  # of one answer, a moving average
         self._closed = False
-        self._taking = threading.Lock()  # over the next two
         self._turns: deque[_Turn[Q, A]] = deque()
         self._ended = False
+        self._changed = threading.Condition()  # of the last two
         self._threads = [
             threading.Thread(target=self._run, name=name, daemon=True) for _ in range(side_by_side)
         ]
-        for thread in self._threads:
+        self._preparing = threading.Thread(target=self._prepare_all, name=f"{name} ahead", daemon=True)
+        for thread in (self._preparing, *self._threads):
             thread.start()
 
     @property
@@ -182,7 +184,7 @@ class Lane(Generic[Q, A]):
             self._closed = True
         self._jobs.put(None)
         last = time.monotonic() + seconds
-        for thread in self._threads:
+        for thread in (self._preparing, *self._threads):
             thread.join(max(0.0, last - time.monotonic()))
 
     def _done(self, _: Future[A]) -> None:
@@ -201,15 +203,31 @@ class Lane(Generic[Q, A]):
                     self._seconds += _SMOOTHING * (spent - self._seconds)
 
     def _next(self) -> _Turn[Q, A] | None:
-        """The question whose turn it is; `None` at the end. Whoever finds none prepares all that wait."""
-        with self._taking:
+        """The question whose turn it is; `None` at the end."""
+        with self._changed:
             while not self._turns and not self._ended:
-                jobs = self._take()
-                self._ended = None in jobs
-                wanted = [job for job in jobs if job is not None and not job.future.cancelled()]
-                if wanted:
-                    self._turns.extend(self._prepared(wanted))
-            return self._turns.popleft() if self._turns else None
+                self._changed.wait()
+            if not self._turns:
+                return None
+            turn = self._turns.popleft()
+            self._changed.notify_all()
+            return turn
+
+    def _prepare_all(self) -> None:
+        """Prepares what waits, one batch ahead of what is answered."""
+        ended = False
+        while not ended:
+            jobs = self._take()
+            ended = None in jobs
+            wanted = [job for job in jobs if job is not None and not job.future.cancelled()]
+            turns = list(self._prepared(wanted)) if wanted else []
+            with self._changed:
+                self._turns.extend(turns)
+                self._ended = ended
+                self._changed.notify_all()
+                # what comes meanwhile gathers
+                while not ended and len(self._turns) >= self._most_together:
+                    self._changed.wait()
 
     def _take(self) -> list[_Job[Q, A] | None]:
         jobs = [self._jobs.get()]
