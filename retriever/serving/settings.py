@@ -34,7 +34,7 @@ class ServingConfig:
     """
 
     most_waiting: int = 64
-    most_together: int = 32
+    most_together: int = 8
     timeout: float = 30.0
     rate: float = 1000.0
     burst: int = 2000
