@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retriever.store.known import has_index
-
 if TYPE_CHECKING:
     from retriever import Retriever
     from retriever.training.negatives import SearchMany
@@ -20,6 +18,7 @@ def index_passages(passages: Sequence[str], root: Path, encoder: str) -> None:
     """Makes an index of passages, each a document by its number, or brings it up to date."""
     from indexer import Indexer, InputDocument
     from retriever import Retriever
+    from retriever.store.known import has_index
 
     if has_index(root):
         with Retriever.open(root) as retriever:
