@@ -16,16 +16,12 @@ _DIGITS = 6
 
 def shown_path(path: str | Path) -> str:
     """A path as the user would type it: relative to where they are, if it is below."""
-    here = os.getcwd()  # noqa: PTH109 - a server shows many: with pathlib it takes ten times as long
-    absolute = os.path.normpath(os.path.join(here, path))  # noqa: PTH118 - not resolve(): a link keeps its own name
+    # A server shows many: with pathlib this takes ten times as long. Not resolved: a link keeps its own name.
+    here = os.getcwd()  # noqa: PTH109
+    absolute = os.path.normpath(os.path.join(here, path))  # noqa: PTH118
     if absolute == here:
         return "."
-    below = here if here.endswith(os.sep) else here + os.sep
-    if absolute.startswith(below) and not absolute.startswith(
-        "//"
-    ):  # POSIX leaves it open what two slashes mean
-        return absolute[len(below) :]
-    return absolute
+    return absolute.removeprefix(here.rstrip(os.sep) + os.sep)
 
 
 def response_as_json(response: Response, took_ms: float, *, explain: bool = False) -> dict[str, object]:
