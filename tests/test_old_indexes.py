@@ -11,7 +11,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,8 @@ from retriever.encoder import Passage
 from retriever.store.layout import FORMAT_VERSION
 from retriever.store.schema import _MIGRATIONS, connect, migrate
 from retriever.store.verify import verify
+from tests.old_index import FIXTURES, unpack_old_index
 
-FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = (1, 2)
 TEXTS = {
     "docs/cafe.txt": "The cafe\u0301 in Paris is open; the one in Berlin is not.\n",
@@ -65,9 +64,7 @@ class AsThen:
 
 @pytest.fixture(params=VERSIONS)
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    with tarfile.open(FIXTURES / f"index-v{request.param}.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path / ".spanseek"
+    return unpack_old_index(request.param, tmp_path)
 
 
 def asked(root: Path, starts_with: str) -> Any:

@@ -6,7 +6,6 @@ import itertools
 import sqlite3
 import subprocess
 import sys
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from retriever.store.repair import repair
 from retriever.store.verify import verify
 from retriever.store.writer import IndexWriter
 from retriever.types import Chunk, Extract
+from tests.old_index import unpack_old_index
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = Manifest(encoder="none", fingerprint="f", dimension=16, chunking=ChunkingConfig())
@@ -136,9 +136,7 @@ def test_a_damaged_index_of_inputs_gives_no_other_passages_vector(tmp_path: Path
 
 
 def test_one_text_that_is_no_text_any_more_is_all_that_an_old_index_loses(tmp_path: Path) -> None:
-    with tarfile.open(ROOT / "tests" / "fixtures" / "index-v2.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    root = next(tmp_path.rglob("index.sqlite")).parent
+    root = unpack_old_index(2, tmp_path)
     connection = sqlite3.connect(root / "index.sqlite")
     connection.text_factory = bytes
     (total,) = connection.execute("SELECT count(*) FROM documents").fetchone()
