@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
@@ -37,7 +36,9 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"spanseek {installed_version('spanseek')}")
+        from importlib.metadata import version  # takes as long as all the rest of the start
+
+        typer.echo(f"spanseek {version('spanseek')}")
         raise typer.Exit
 
 

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, RobertaConfig, RobertaModel
@@ -22,7 +24,9 @@ from retriever.encoder import Passage, SpanScorer, TextEncoder, find_encoder, on
 from retriever.encoder import runtime as runtimes
 from retriever.encoder.loading import load_span_encoder, save_reader, save_span_layer
 from retriever.encoder.model import SpanReader
+from retriever.encoder.onnx_file import ready, written
 from retriever.encoder.packs import rectangle
+from retriever.encoder.reader_files import read_reader
 from retriever.encoder.reading import ReadingConfig
 from retriever.encoder.runtime import RuntimeName
 from retriever.encoder.settings import SpanEncoderConfig
@@ -286,12 +290,34 @@ def test_the_shipped_models_give_what_torch_gives() -> None:
     assert passages[0].text[best.start : best.end] == "Kim Ito"
 
 
+@pytest.mark.parametrize("part", ["encoder", "reader"])
+def test_graphs_that_come_along_are_what_the_code_describes(part: str) -> None:
+    files = find_encoder("default")
+    if part == "encoder":
+        weights = onnx_runtime.encoder_weights(files)
+        assert weights is not None
+        graph = onnx_runtime.encoder_graph(files, weights)
+    else:
+        stored = read_reader("default")
+        weights = onnx_runtime.reader_weights(stored)
+        assert weights is not None
+        graph = onnx_runtime.reader_graph(stored, weights)
+    found = ready(graph.description)
+    assert found is not None, "graph.py was changed: run retriever.training.ship, see its write_graphs"
+    model = onnx.load_from_string(found)
+    assert model.graph == onnx.load_from_string(written(graph.description)).graph
+    assert {tensor.name for tensor in model.graph.initializer} >= set(graph.weights)
+    nodes = [*graph.description.nodes]
+    changed = replace(graph.description, nodes=[nodes[0]._replace(output="another"), *nodes[1:]])
+    assert ready(changed) is None, "a graph that says something else is another file"
+
+
 @pytest.mark.integration
 def test_it_needs_no_torch() -> None:
     code = (
         "import sys; from retriever.encoder import SpanScorer, TextEncoder; "
         "TextEncoder.load().encode_questions(['who?']); SpanScorer.load().read('who?', 'Kim does.'); "
-        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
+        "print([name for name in ('torch', 'transformers', 'onnx') if name in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

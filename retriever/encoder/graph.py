@@ -9,7 +9,8 @@
 `N` tokens of all texts together, `B` texts, `T` tokens of the longest, `C` the hidden size. Only attention sees texts
 as the rows of a rectangle: tokens are put there and back by their numbers, so that nothing else computes padding.
 
-The graph holds no weights; they are handed to the runtime beside it, and stay where they were read to.
+The graph holds no weights; they are handed to the runtime beside it, and stay where they were read to. Here it is only
+described; `onnx_file.py` makes a file of that.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
+from retriever.encoder.onnx_file import GraphDescription, Input, Node
 from retriever.encoder.settings import SpanEncoderConfig
 
 Array = NDArray[Any]
@@ -31,16 +31,9 @@ Weights = dict[str, Array]
 WORDS = "embeddings.word_embeddings.weight"
 _CONTRIB = "com.microsoft"
 """ONNX Runtime's own operators: whole parts of a transformer's layer, each with a kernel of its own."""
-_OPSET = 17
+_FLOAT = 1
+"""float32 among ONNX's types."""
 _MASKED = -1e9
-_TYPES: dict[str, Any] = {
-    "int64": TensorProto.INT64,
-    "int32": TensorProto.INT32,
-    "float32": TensorProto.FLOAT,
-    "float16": TensorProto.FLOAT16,
-    "int8": TensorProto.INT8,
-    "uint8": TensorProto.UINT8,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +93,7 @@ class Architecture:
 class Graph:
     """A graph, and the weights that it names."""
 
-    model: bytes
+    description: GraphDescription
     weights: Weights
 
 
@@ -108,15 +101,14 @@ class Graph:
 class _Builder:
     """Nodes and weights as they are added."""
 
-    nodes: list[Any] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
     weights: Weights = field(default_factory=dict)
-    small: list[Any] = field(default_factory=list)
+    small: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, kind: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any) -> str:
-        """A node; gives the name of what comes out, of its first output."""
+    def add(self, kind: str, *inputs: str, domain: str = "", **attributes: float) -> str:
+        """A node; gives the name of what comes out."""
         name = f"{kind}_{len(self.nodes)}"
-        names = [name, *(f"{name}_{i}" for i in range(1, outputs))]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        self.nodes.append(Node(kind, inputs, name, domain, attributes))
         return name
 
     def weight(self, name: str, value: Array) -> str:
@@ -124,29 +116,15 @@ class _Builder:
         self.weights.setdefault(name, np.ascontiguousarray(value))
         return name
 
-    def constant(self, name: str, value: Array) -> str:
-        """A small constant, which the graph holds itself."""
-        if not any(tensor.name == name for tensor in self.small):
-            self.small.append(onnx.numpy_helper.from_array(value, name))
+    def constant(self, name: str, *values: int) -> str:
+        """A small constant, a number or several, which the graph holds itself."""
+        self.small[name] = list(values)
         return name
 
-    def finish(self, inputs: Sequence[Any], output: str, width: int) -> Graph:
+    def finish(self, inputs: Sequence[Input], output: str, width: int) -> Graph:
         """The graph with these inputs, and `output (N, width)` as what comes out."""
-        outside = [_outside(name, value) for name, value in self.weights.items()]
-        out = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", width])
-        graph = helper.make_graph(self.nodes, "span_encoder", list(inputs), [out], [*self.small, *outside])
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_CONTRIB, 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-        return Graph(model.SerializeToString(), self.weights)
-
-
-def _outside(name: str, value: Array) -> Any:
-    """Stands for a weight that the runtime is given."""
-    tensor = TensorProto(name=name, data_type=_TYPES[str(value.dtype)], dims=value.shape)
-    tensor.data_location = TensorProto.EXTERNAL
-    entry = tensor.external_data.add()
-    entry.key, entry.value = "location", "given"
-    return tensor
+        outside = {name: (str(value.dtype), value.shape) for name, value in self.weights.items()}
+        return Graph(GraphDescription(self.nodes, inputs, outside, self.small, output, width), self.weights)
 
 
 def build(
@@ -186,16 +164,13 @@ def build(
     if "head.linear.weight" in weights:
         out, width = layer.linear("head.linear", out), 2
     inputs = [
-        *(
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["N"])
-            for name in ("ids", "positions", "back")
-        ),
-        *([helper.make_tensor_value_info("segments", TensorProto.INT64, ["N"])] if segments else []),
-        helper.make_tensor_value_info("place", TensorProto.INT64, ["B", "T"]),
-        helper.make_tensor_value_info("mask", TensorProto.INT32, ["B", "T"]),
+        *(Input(name, "int64", ("N",)) for name in ("ids", "positions", "back")),
+        *([Input("segments", "int64", ("N",))] if segments else []),
+        Input("place", "int64", ("B", "T")),
+        Input("mask", "int32", ("B", "T")),
     ]
     if span_layer and config.local:
-        inputs.append(helper.make_tensor_value_info("band", TensorProto.FLOAT, [1, 1, "T", "T"]))
+        inputs.append(Input("band", "float32", (1, 1, "T", "T")))
     return g.finish(inputs, out, width)
 
 
@@ -211,7 +186,7 @@ def _embeddings(g: _Builder, weights: Weights, shape: Architecture, *, segments:
     words = g.weight("words", weights[WORDS])
     looked_up = g.add("Gather", words, "ids")
     if weights[WORDS].dtype == np.float16:
-        looked_up = g.add("Cast", looked_up, to=TensorProto.FLOAT)
+        looked_up = g.add("Cast", looked_up, to=_FLOAT)
     places = weights["embeddings.position_embeddings.weight"].astype(np.float32)
     kinds = weights["embeddings.token_type_embeddings.weight"].astype(np.float32)
     if segments:
@@ -266,7 +241,7 @@ class _Layers:
         biases = np.concatenate([self._weights[f"{part}.bias"] for part in parts]).astype(np.float32)
         biases_name = g.weight(f"{name}attention.biases", biases)
         projected = self._product(f"{name}attention", matrix, hidden, biases_name)  # (N, 3C)
-        row = g.constant("row", np.array([-1, self._shape.hidden_size], dtype=np.int64))
+        row = g.constant("row", -1, self._shape.hidden_size)
         rows = g.add("Reshape", projected, row)  # (3N, C): a token's query, key and value
         placed = [g.add("Gather", rows, part) for part in self._places()]  # (B, T, C) each
         attended = g.add(
@@ -278,8 +253,8 @@ class _Layers:
         """Where in `(3N, C)` the queries, keys and values stand that go to `(B, T)`."""
         if not self._placed:
             g = self._g
-            first = g.add("Mul", "place", g.constant("three", np.array(3, dtype=np.int64)))
-            others = [g.constant(f"plus {i}", np.array(i, dtype=np.int64)) for i in (1, 2)]
+            first = g.add("Mul", "place", g.constant("three", 3))
+            others = [g.constant(f"plus {i}", i) for i in (1, 2)]
             self._placed = [first, *(g.add("Add", first, other) for other in others)]
         return self._placed
 

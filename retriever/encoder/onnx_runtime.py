@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from retriever.encoder.backbone import (
+    DEFAULT_ENCODER,
     SPAN_WEIGHTS,
     WEIGHTS,
     EncoderFiles,
@@ -23,6 +24,7 @@ from retriever.encoder.backbone import (
     refuse_kernels,
 )
 from retriever.encoder.graph import WORDS, Architecture, Graph, Weights, band, build
+from retriever.encoder.onnx_file import ready, written
 from retriever.encoder.packs import (
     NARROW_PACK_TOKENS,
     PACK_TOKENS,
@@ -89,6 +91,35 @@ def reader_weights(stored: StoredReader) -> Weights | None:
     return embeddings | own
 
 
+def encoder_graph(files: EncoderFiles, weights: Weights) -> Graph:
+    """What computes an encoder's tokens; the span layer is left out where it wasn't trained, since it adds nothing.
+
+    Args:
+        files: From `find_encoder`.
+        weights: From `encoder_weights`.
+    """
+    trained = "projection.weight" in weights and bool(
+        weights["projection.weight"].any() or weights["projection.bias"].any()
+    )
+    return build(weights, _known_shape(files), files.config, span_layer=trained, segments=False)
+
+
+def reader_graph(stored: StoredReader, weights: Weights) -> Graph:
+    """What computes a span scorer's scores.
+
+    Args:
+        stored: The trained span scorer.
+        weights: From `reader_weights`.
+    """
+    return build(weights, _known_shape(stored.files), stored.span, span_layer=True, segments=stored.segments)
+
+
+def _known_shape(files: EncoderFiles) -> Architecture:
+    shape = _shape(files)
+    assert shape is not None  # noqa: S101 - there are no weights for such
+    return shape
+
+
 def _shape(files: EncoderFiles) -> Architecture | None:
     """The backbone's sizes; `None` where it can't be computed here."""
     settings = read_json(files.folder / "config.json")
@@ -130,12 +161,13 @@ class _Session:
     """A graph with its weights, and how tokens go in.
 
     Args:
-        graph: From `graph.build`.
-        first_position: The position of a text's first token.
+        graph: Of `files` or of a span scorer on them.
+        files: The encoder's.
     """
 
-    def __init__(self, graph: Graph, first_position: int) -> None:
-        self._graph = graph.model
+    def __init__(self, graph: Graph, files: EncoderFiles) -> None:
+        known = ready(graph.description) if files.name == DEFAULT_ENCODER else None
+        self._graph = known or written(graph.description)
         # The sessions work on these very arrays: they must live as long as those do.
         self._weights = {
             name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in graph.weights.items()
@@ -143,7 +175,7 @@ class _Session:
         self._session = self._open(threads())
         self._narrow: Any = None
         self._inputs = {item.name for item in self._session.get_inputs()}
-        self._first = first_position
+        self._first = first_position(read_json(files.folder / "config.json")) or 0
         # Its thread pool serves one pass at a time; two at once only slow each other down.
         self._lock = threading.Lock()
         self._opening = threading.Lock()
@@ -153,6 +185,10 @@ class _Session:
         options.intra_op_num_threads = processors
         # Threads that spin while they wait are no faster here, and take the processor from whatever else there is to do.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The graph is made of the runtime's own operators: looking for what else could be joined takes longer than it saves.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # Weights in an order of the runtime's own take time and their size again, and are no faster here.
+        options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 3  # errors; warnings tell of things that nobody here can change
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
         try:
@@ -198,7 +234,7 @@ class _Session:
         return out
 
     def _narrow_session(self) -> Any:
-        """Opened when it is first needed, since it takes 87 MB: most processes never do."""
+        """Opened when it is first needed: most processes never do."""
         with self._opening:
             if self._narrow is None:
                 self._narrow = self._open(1)
@@ -214,17 +250,9 @@ class OnnxEmbedder:
     """
 
     def __init__(self, files: EncoderFiles, weights: Weights) -> None:
-        settings = read_json(files.folder / "config.json")
-        shape, first = Architecture.of(settings), first_position(settings)
-        assert shape is not None  # noqa: S101 - `encoder_weights` gives none for such
-        assert first is not None  # noqa: S101
-        trained = "projection.weight" in weights and bool(
-            weights["projection.weight"].any() or weights["projection.bias"].any()
-        )
-        graph = build(weights, shape, files.config, span_layer=trained, segments=False)
-        self._session = _Session(graph, first)
+        self._session = _Session(encoder_graph(files, weights), files)
         self._config = files.config
-        self._size = shape.hidden_size
+        self._size = weights[WORDS].shape[1]
 
     @property
     def description(self) -> Description:
@@ -254,14 +282,9 @@ class OnnxReader:
     """
 
     def __init__(self, stored: StoredReader, weights: Weights) -> None:
-        settings = read_json(stored.files.folder / "config.json")
-        shape, first = Architecture.of(settings), first_position(settings)
-        assert shape is not None  # noqa: S101 - `reader_weights` gives none for such
-        assert first is not None  # noqa: S101
-        graph = build(weights, shape, stored.span, span_layer=True, segments=stored.segments)
-        self._session = _Session(graph, first)
+        self._session = _Session(reader_graph(stored, weights), stored.files)
         self._window = stored.span.window
-        self._size = shape.hidden_size
+        self._size = weights[WORDS].shape[1]
         self._processors = threads()
         self._sharing = 0
         self._count = threading.Lock()

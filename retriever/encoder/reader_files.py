@@ -79,11 +79,12 @@ class StoredReader:
     fingerprint: str
 
 
-def read_reader(name: str) -> StoredReader:
+def read_reader(name: str, files: EncoderFiles | None = None) -> StoredReader:
     """Reads a trained span scorer.
 
     Args:
         name: `default`, or a folder.
+        files: The encoder that it goes with, where that isn't found by the name that the scorer gives.
 
     Raises:
         EncoderError: There is none, it is damaged, or the encoder that it goes with is another.
@@ -94,7 +95,7 @@ def read_reader(name: str) -> StoredReader:
             f"there is no span scorer at {name!r}: give a folder that 'spanseek train reader' wrote"
         )
     text, settings, saved = _read(folder, name)
-    files = find_encoder(settings.encoder, fetch=False)
+    files = files or find_encoder(settings.encoder, fetch=False)
     if files.fingerprint != settings.fingerprint:
         raise EncoderError(f"the span scorer at {name!r} was trained on another version of {files.name!r}")
     span, reading = _sizes(settings, name)

@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from retriever.confidence import CONFIDENCE
 from retriever.encoder.backbone import SPAN_CONFIG, find_encoder
-from retriever.encoder.reader_files import READER_SETTINGS, READER_WEIGHTS, ReaderSettings
+from retriever.encoder.onnx_file import written
+from retriever.encoder.onnx_runtime import encoder_graph, encoder_weights, reader_graph, reader_weights
+from retriever.encoder.reader_files import READER_SETTINGS, READER_WEIGHTS, ReaderSettings, read_reader
 from retriever.encoder.shipped import SUMS, sha256
 
 _WEIGHTS = "model.safetensors"
@@ -59,10 +61,28 @@ def ship(encoder: Path, reader: Path, out: Path) -> str:
     (out / READER_SETTINGS).write_text(settings.to_json() + "\n", encoding="utf-8")
     if (reader / CONFIDENCE).is_file():
         shutil.copyfile(reader / CONFIDENCE, out / CONFIDENCE)
-    names = [*copied, SPAN_CONFIG, _WEIGHTS, READER_WEIGHTS, READER_SETTINGS, CONFIDENCE]
+    names = [*copied, SPAN_CONFIG, _WEIGHTS, READER_WEIGHTS, READER_SETTINGS, CONFIDENCE, *write_graphs(out)]
     sums = {name: sha256(out / name) for name in sorted(names) if (out / name).is_file()}
     (out / SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
     return sha256(out / SUMS)
+
+
+def write_graphs(folder: Path) -> list[str]:
+    """Writes the graphs of an encoder and its span scorer beside them, and takes out those of before; their names.
+
+    None is written where the backbone isn't built as BERT is.
+    """
+    for path in folder.glob("graph-*.onnx"):
+        path.unlink()
+    files = find_encoder(str(folder))
+    stored = read_reader(str(folder), files)
+    embedding, reading = encoder_weights(files), reader_weights(stored)
+    names = []
+    if embedding is not None and reading is not None:
+        for graph in (encoder_graph(files, embedding), reader_graph(stored, reading)):
+            names.append(graph.description.file_name)
+            (folder / names[-1]).write_bytes(written(graph.description))
+    return names
 
 
 def main() -> None:
