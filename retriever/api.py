@@ -29,6 +29,9 @@ from retriever.types import Answer, Document, Hit, IndexStatus, Passage, Respons
 if TYPE_CHECKING:
     from retriever.encoder import SpanScorer, TextEncoder
 
+_TOGETHER = 32
+"""Questions whose vectors are compared in one go."""
+
 
 class Retriever:
     """Finds answers and passages in an index. Open one with `Retriever.open`; safe to share by threads.
@@ -216,9 +219,20 @@ class Retriever:
         questions = [storable_text(question) for question in questions]
         vectors = self.encoder.encode_questions(questions)
         with self._reader.snapshot() as snapshot:
-            for question, vector in zip(questions, vectors, strict=True):
+            for number, (question, vector) in enumerate(zip(questions, vectors, strict=True)):
+                if number % _TOGETHER == 0:
+                    snapshot.look_ahead(vectors[number : number + _TOGETHER], max(config.candidates, k))
                 ranked = candidates(snapshot, question, vector, k, config, only_shown=True)
                 yield present(snapshot, ranked, k, config)
+
+    def prepare(self, questions: Sequence[str]) -> None:
+        """Does together what questions that are asked next, without filters, have in common: to find what is near.
+
+        For a retriever whose encoder remembers vectors, as a server's does.
+        """
+        vectors = self.encoder.encode_questions([storable_text(question) for question in questions])
+        with self._reader.snapshot() as snapshot:
+            snapshot.look_ahead(vectors, self._config.candidates)
 
     def evidence(self, question: str, *, where: Iterable[str | Filter] = ()) -> list[Evidence]:
         """Every span that `respond` considers, before any is chosen: what confidences are fitted to."""

@@ -24,10 +24,13 @@ from retriever import Retriever
 from retriever.as_json import response_as_json
 from retriever.serving import schemas
 from retriever.serving.desk import Asked, Desk, Told
+from retriever.store import generations
+from retriever.store.dense import Generation
 from tests.served import EVIL, PDF, ROOT, client_of, make_index, reading
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
+    from retriever.store.vectors import Ids, Vectors
 
 SAMPLE = ROOT / "data" / "sample"
 
@@ -82,8 +85,9 @@ def test_explaining_adds_shades_whose_places_are_in_the_passage(client: TestClie
 
 @pytest.mark.integration
 def test_answers_are_those_of_one_who_asks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the models that come along: questions that are embedded together, and read side by side."""
+    """With the models that come along: questions that are embedded and compared together, and read side by side."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(generations, "_AT_LEAST", 10)
     root = tmp_path / "index"
     with Indexer.open(root) as indexer:
         indexer.add_paths([SAMPLE / "documents" / "handbook"])
@@ -92,13 +96,29 @@ def test_answers_are_those_of_one_who_asks_alone(tmp_path: Path, monkeypatch: py
     questions = here[:12]
     with Retriever.open(root) as retriever:
         alone = [retriever.respond(question, 3) for question in questions]
+        unread = [retriever.respond(question, 3, rerank=False) for question in questions]
     assert sum(bool(response.answers) for response in alone) >= 4
     with closing(Desk.open(root)) as desk:
 
-        async def ask() -> list[Told]:
-            return await asyncio.gather(*(desk.ask(Asked(question, 3)) for question in questions))
+        async def ask(rerank: bool) -> list[Told]:
+            asked = [Asked(question, 3, rerank=rerank) for question in questions]
+            return await asyncio.gather(*map(desk.ask, asked))
 
-        together = [told.response for told in asyncio.run(ask())]
+        together = [told.response for told in asyncio.run(ask(True))]
+        compared: list[int] = []
+        real = Generation.search_many
+
+        def counting(self: Generation, vectors: Vectors, limit: int, without: Ids) -> object:
+            compared.append(len(vectors))
+            return real(self, vectors, limit, without)
+
+        monkeypatch.setattr(Generation, "search_many", counting)
+        passages = [told.response.hits for told in asyncio.run(ask(False))]
+    assert sum(compared) >= len(questions) - 1, "the first may have been taken alone"
+    for one, hits in zip(unread, passages, strict=True):
+        assert [(hit.document_id, hit.start, hit.score) for hit in one.hits] == [
+            (hit.document_id, hit.start, pytest.approx(hit.score, abs=1e-5)) for hit in hits
+        ]
     for one, other in zip(alone, together, strict=True):
         assert [answer.text for answer in one.answers] == [answer.text for answer in other.answers]
         assert [(hit.document_id, hit.start) for hit in one.hits] == [

@@ -118,8 +118,56 @@ def test_an_exact_file_gives_what_numpy_gives(tmp_path: Path) -> None:
         assert found.tolist() == expected.tolist()
         difference = np.abs(scores - exact).max()
         assert difference < 2e-3, f"largest difference {difference}"
+        if only is None:
+            many = file.search_many(matrix[40:44], 10, without)
+            assert set(many[2][0].tolist()) == set(found.tolist())
+            assert np.abs(np.sort(many[2][1])[::-1] - scores).max() < 1e-6
     found, _ = file.search(matrix[42], 10, vectors.Selection(NOBODY, NOBODY))
     assert set(found.tolist()) == {-1}
+    assert [len(ids) for ids, _ in file.search_many(matrix[:2], 600, ids[100:])] == [100, 100]
+
+
+def test_half_floats_are_widened_to_the_bit() -> None:
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    finite = bits[np.isfinite(bits.view(np.float16))]
+    wide = vectors._widened(finite, np.empty(len(finite), dtype=np.uint32))
+    assert (
+        wide.view(np.uint32).tolist() == finite.view(np.float16).astype(np.float32).view(np.uint32).tolist()
+    )
+
+
+@pytest.mark.parametrize("block", [64, 1024])
+@pytest.mark.usefixtures("small")
+def test_what_is_near_several_is_found_at_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    matrix, _ = clustered(1900)
+    write(root, matrix[:1700], "a", [i % 3 for i in range(1700)])
+    write(root, matrix[1700:], "new")
+    with IndexWriter.open(root) as writer:
+        writer.remove_documents([f"a{i}" for i in range(0, 1700, 170)])
+    monkeypatch.setattr(vectors, "_WIDENED_AT_ONCE", block)
+    asked = clustered(5, seed=1)[0]
+    with IndexReader(root) as reader, reader.snapshot() as state:
+        assert len(state._state.delta_ids), "some are newer than the generation"
+        allowed = state.allowed([Filter.parse("topic=1")])
+        alone = [state.dense(vector, 30, None) for vector in asked]
+        filtered = [state.dense(vector, 30, allowed) for vector in asked]
+        state.look_ahead(asked[:1], 30)
+        assert not state._state.ahead, "one alone is quicker by itself"
+        state.look_ahead(asked, 30)
+        assert [state.dense(vector, 30, allowed) for vector in asked] == filtered
+        assert len(state.dense(asked[0], 40, None)) == 40
+        with monkeypatch.context() as patched:
+            patched.delattr(vectors.ExactFile, "search")
+            ahead = [state.dense(vector, 30, None) for vector in asked]
+        for one, other in zip(alone, ahead, strict=True):
+            assert [hit.chunk for hit in one] == [hit.chunk for hit in other]
+            assert max(abs(a.score - b.score) for a, b in zip(one, other, strict=True)) < 1e-6
+        assert not state._state.ahead, "each is kept until it was asked for"
+        for i in range(0, 1000, 10):
+            state.look_ahead(matrix[i : i + 10], 3)
+        assert len(state._state.ahead) <= snapshot._KEPT_AHEAD + 10
 
 
 def test_one_search_is_one_threads_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

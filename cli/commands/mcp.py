@@ -10,6 +10,7 @@ import typer
 
 from cli.options import IndexOption, existing_index
 from cli.terminal import notice, shown_path
+from cli.threads import one_thread_for_products
 from cli.token_option import VARIABLE, read_token
 from retriever.errors import SpanseekError
 
@@ -51,6 +52,7 @@ def mcp(
 
     Example: [bold]spanseek mcp --index ~/notes/.spanseek[/bold]
     """
+    one_thread_for_products()
     try:
         from retriever.assistant.server import make_server
         from retriever.assistant.transports import run_http, run_stdio

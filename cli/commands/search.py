@@ -11,6 +11,7 @@ import typer
 
 from cli.options import IndexOption, JsonOption, existing_index
 from cli.terminal import console, has_colour, input_lines, notice, print_json
+from cli.threads import one_thread_for_products
 from retriever.errors import SpanseekError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def search(
     """
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise SpanseekError(f"--min-confidence is a probability from 0 to 1, not {min_confidence:g}")
+    one_thread_for_products()
     from retriever import RerankConfig, Retriever
 
     config = RerankConfig(reader=reader)

@@ -12,6 +12,7 @@ import typer
 
 from cli.options import FOLDER, IndexOption, existing_index, find_index
 from cli.terminal import notice, shown_path
+from cli.threads import one_thread_for_products
 from cli.token_option import VARIABLE, read_token
 from retriever.access import check_access
 from retriever.errors import SpanseekError
@@ -57,6 +58,7 @@ def serve(
 
     Example: [bold]spanseek serve --open[/bold]
     """
+    one_thread_for_products()
     try:
         from retriever.serving.server import serve as run
     except ModuleNotFoundError as error:

@@ -44,6 +44,9 @@ _PREFIXES = ("", "bert.", "roberta.", "electra.")
 """Before the names of a backbone's weights, where it was published inside a larger model."""
 _BACKBONE = "encoder.backbone."
 _EMBEDDINGS = "embeddings."
+_FEW = 8
+"""After so many passes weights are packed, put into the runtime's own order. It takes as long as some twenty questions
+gain by it, and a process that answers one doesn't come that far."""
 
 
 def encoder_weights(files: EncoderFiles) -> Weights | None:
@@ -172,7 +175,8 @@ class _Session:
         self._weights = {
             name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in graph.weights.items()
         }
-        self._session = self._open(threads())
+        self._session = self._open(threads(), packed=False)
+        self._passes = 0
         self._narrow: Any = None
         self._inputs = {item.name for item in self._session.get_inputs()}
         self._first = first_position(read_json(files.folder / "config.json")) or 0
@@ -180,15 +184,16 @@ class _Session:
         self._lock = threading.Lock()
         self._opening = threading.Lock()
 
-    def _open(self, processors: int) -> Any:
+    def _open(self, processors: int, *, packed: bool = True) -> Any:
+        """A session; `packed`: with the weights in the runtime's own order as well."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = processors
         # Threads that spin while they wait are no faster here, and take the processor from whatever else there is to do.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # The graph is made of the runtime's own operators: looking for what else could be joined takes longer than it saves.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Weights in an order of the runtime's own take time and their size again, and are no faster here.
-        options.add_session_config_entry("session.disable_prepacking", "1")
+        if not packed:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 3  # errors; warnings tell of things that nobody here can change
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
         try:
@@ -230,6 +235,9 @@ class _Session:
             out = self._narrow_session().run(None, inputs)[0]
         else:
             with self._lock:
+                if self._passes == _FEW:
+                    self._session = self._open(threads())
+                self._passes += 1
                 out = self._session.run(None, inputs)[0]
         return out
 

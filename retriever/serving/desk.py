@@ -5,7 +5,7 @@ Passages alone take milliseconds, answers a second. So each has a lane: who only
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -72,8 +72,8 @@ class Desk:
         with index.using() as retriever:
             side_by_side = retriever.scorer.computes.side_by_side
         # after what may fail: a lane is a thread
-        self._search = self._lane("search", 1)
-        self._ask = self._lane("ask", side_by_side)
+        self._search = self._lane("search", self._look_ahead, 1)
+        self._ask = self._lane("ask", self._embed, side_by_side)
 
     @classmethod
     def open(
@@ -119,11 +119,13 @@ class Desk:
         """
         return await (self._ask if asked.rerank else self._search).ask(asked)
 
-    def _lane(self, name: str, side_by_side: int) -> Lane[Asked, Told]:
+    def _lane(
+        self, name: str, prepare: Callable[[Sequence[Asked]], None], side_by_side: int
+    ) -> Lane[Asked, Told]:
         config = self.config
         return Lane(
             name,
-            self._embed,
+            prepare,
             self._answer,
             most_waiting=config.most_waiting,
             most_together=config.most_together,
@@ -136,6 +138,11 @@ class Desk:
         """In one pass; the retriever then finds the vectors known."""
         with self.index.using() as retriever:
             retriever.encoder.encode_questions([asked.question for asked in batch])
+
+    def _look_ahead(self, batch: Sequence[Asked]) -> None:
+        """Their vectors in one pass, and what is near them in another."""
+        with self.index.using() as retriever:
+            retriever.prepare([asked.question for asked in batch])
 
     def _answer(self, asked: Asked, embedding: float) -> Told:
         with self.index.using() as retriever:

@@ -105,6 +105,13 @@ class Generation:
         with _one_thread():
             return self._search(vector, limit, selection, probes)
 
+    def search_many(
+        self, vectors: Vectors, limit: int, without: Ids
+    ) -> list[tuple[Ids, NDArray[np.float32]]]:
+        """As `search` for each of several vectors `(Q, C)`, of all chunks without some; only where scores are exact."""
+        parts = [file.search_many(vectors, limit, without) for file in self._exact()]
+        return [_best([part[i] for part in parts], limit) for i in range(len(vectors))]
+
     def vectors(self, chunks: Ids) -> tuple[Ids, Vectors]:
         """Ids `(N,)` and vectors `(N, C)` of some of the chunks that lists hold.
 

@@ -33,6 +33,8 @@ from retriever.types import Anchor, Document, IndexStatus, SourceState
 _FEW = 2000
 """So few chunks that a filter leaves are compared one by one: faster than looking through all lists for them."""
 _FILTERS_KEPT = 8
+_KEPT_AHEAD = 64
+"""Questions; those that nobody came to ask after all are forgotten in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class State:
     """Once it was asked for: keys of documents whose rows are passages of their own."""
     filtered: dict[tuple[Filter, ...], Allowed] = field(default_factory=dict)
     """What the last few filters leave."""
+    ahead: dict[tuple[bytes, int], list[DenseHit]] = field(default_factory=dict)
+    """What was found ahead, by vector and limit, until it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,21 @@ class Snapshot:
         border = np.searchsorted(ids, self.manifest.generation_end, side="right")
         return Allowed(documents, ids, ids[border:], Selection(ids[:border], self._state.living.without))
 
+    def look_ahead(self, vectors: Vectors, limit: int) -> None:
+        """Finds for several vectors at once, `(Q, C)`, what `dense` will be asked of all chunks for each.
+
+        Only where all vectors are compared: lists are looked through for each by itself.
+        """
+        state = self._state
+        if state.generation is None or not state.generation.is_exact or len(vectors) < 2:
+            return
+        older = state.generation.search_many(vectors, limit, state.living.without)
+        for forgotten in list(state.ahead)[:-_KEPT_AHEAD]:  # other threads take some out, too
+            state.ahead.pop(forgotten, None)
+        for vector, found in zip(vectors, older, strict=True):
+            newer = exact_search(state.delta_ids, state.delta, vector, limit)
+            state.ahead[vector.tobytes(), limit] = _nearest(newer, found, limit)
+
     def dense(self, vector: Vectors, limit: int, allowed: Allowed | None) -> list[DenseHit]:
         """The nearest chunks to `vector (C,)`, best first: generation and delta together.
 
@@ -170,17 +189,19 @@ class Snapshot:
             IndexDamagedError: A vector, or a list, isn't what was written.
         """
         state = self._state
+        if allowed is None and state.ahead:
+            known = state.ahead.pop((vector.tobytes(), limit), None)
+            if known is not None:
+                return known
         ids, matrix = state.delta_ids, state.delta
         if allowed is not None:
             kept = np.isin(ids, allowed.newer)
             ids, matrix = ids[kept], matrix[kept]
-        ids, scores = exact_search(ids, matrix, vector, limit)
+        newer = exact_search(ids, matrix, vector, limit)
+        older = newer[0][:0], newer[1][:0]
         if state.generation is not None:
-            older, older_scores = self._in_generation(state.generation, vector, limit, allowed)
-            ids, scores = np.concatenate([ids, older]), np.concatenate([scores, older_scores])
-            best = np.lexsort((ids, -scores))[:limit]
-            ids, scores = ids[best], scores[best]
-        return [DenseHit(chunk, score) for chunk, score in zip(ids.tolist(), scores.tolist(), strict=True)]
+            older = self._in_generation(state.generation, vector, limit, allowed)
+        return _nearest(newer, older, limit)
 
     def _in_generation(
         self, generation: Generation, vector: Vectors, limit: int, allowed: Allowed | None
@@ -378,6 +399,17 @@ class Snapshot:
             wide_recall=manifest.wide_recall,
             size=self._paths.size(),
         )
+
+
+def _nearest(
+    newer: tuple[Ids, NDArray[np.float32]], older: tuple[Ids, NDArray[np.float32]], limit: int
+) -> list[DenseHit]:
+    """The best of both, best first; of equal ones, the lesser id."""
+    ids, scores = np.concatenate([newer[0], older[0]]), np.concatenate([newer[1], older[1]])
+    best = np.lexsort((ids, -scores))[:limit]
+    return [
+        DenseHit(chunk, score) for chunk, score in zip(ids[best].tolist(), scores[best].tolist(), strict=True)
+    ]
 
 
 def _anchors(stored: str) -> tuple[Anchor, ...]:
