@@ -158,6 +158,16 @@ def test_threads_share_one(runtime: RuntimeName, tiny_encoder_folder: Path) -> N
             assert np.abs(found - expected).max() < 1e-6
 
 
+def test_questions_embedded_on_one_processor_are_the_same(
+    runtime: RuntimeName, tiny_encoder_folder: Path
+) -> None:
+    encoder = TextEncoder.load(str(tiny_encoder_folder), precision="float32", runtime=runtime)
+    expected = encoder.encode_questions(TEXTS)
+    for _ in range(2 * onnx_runtime._FEW):  # the weights are packed meanwhile
+        assert np.abs(encoder.encode_questions(TEXTS) - expected).max() < 1e-6
+    assert np.abs(encoder.encode_questions(TEXTS, narrow=True) - expected).max() < 1e-6
+
+
 def test_those_that_share_the_processor_read_as_one_alone_does(
     tiny_reader_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,9 +133,9 @@ def test_the_time_of_embedding_is_told_though_it_was_done_before(
 ) -> None:
     compute = tiny_encoder.encode_questions
 
-    def slowly(questions: Sequence[str]) -> object:
+    def slowly(questions: Sequence[str], *, narrow: bool = False) -> object:
         time.sleep(0.05)
-        return compute(questions)
+        return compute(questions, narrow=narrow)
 
     monkeypatch.setattr(tiny_encoder, "encode_questions", slowly)
     with client_of(root, tiny_encoder) as client:

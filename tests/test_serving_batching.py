@@ -20,9 +20,13 @@ class Counted:
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
+        self.narrow: list[bool] = []
 
-    def encode_questions(self, questions: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    def encode_questions(
+        self, questions: Sequence[str], *, narrow: bool = False
+    ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         self.asked.append(list(questions))
+        self.narrow.append(narrow)
         return np.array([[len(question), 1] for question in questions], dtype=np.float32)
 
 
@@ -35,6 +39,15 @@ def test_vectors_are_remembered_and_computed_in_one_pass() -> None:
     vectors.encode_questions(["dddd"])  # "a" was longest not asked for
     vectors.encode_questions(["a", "ccc"])
     assert encoder.asked[2:] == [["dddd"], ["a"]]
+
+
+def test_many_are_embedded_on_one_processor_beside_what_is_answered() -> None:
+    encoder = Counted()
+    vectors = QuestionVectors(encoder)  # type: ignore[arg-type]
+    for asked in (["a"], ["b", "c", "d"], ["e", "f", "g", "h"], ["e", "f", "g", "h", "i"]):
+        vectors.encode_questions(asked)
+    assert [len(asked) for asked in encoder.asked] == [1, 3, 4, 1]
+    assert encoder.narrow == [False, False, True, False]
 
 
 def test_what_cannot_be_stored_is_asked_as_it_is_stored() -> None:

@@ -27,7 +27,7 @@ from cli.main import main
 from indexer import Indexer
 from indexer.watch import watching
 from retriever import Retriever
-from retriever.serving.server import _socket
+from retriever.serving.server import _SWITCH_INTERVAL, _prompt_threads, _socket
 
 if TYPE_CHECKING:
     from retriever.encoder import TextEncoder
@@ -171,6 +171,13 @@ def _until_gone(address: str) -> None:
 
 
 @pytest.mark.integration
+def test_threads_go_on_soon_while_it_runs() -> None:
+    before = sys.getswitchinterval()
+    with _prompt_threads():
+        assert sys.getswitchinterval() == pytest.approx(_SWITCH_INTERVAL)
+    assert sys.getswitchinterval() == before
+
+
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
 def test_what_runs_beside_it_begins_before_and_ends_after_it(
     root: Path, tiny_reader_folder: Path, how: str

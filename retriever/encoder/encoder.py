@@ -107,18 +107,22 @@ class TextEncoder:
         pairs = zip(contexts, texts, strict=True)
         return self._encode([np.concatenate([context[:context_tokens], text]) for context, text in pairs])
 
-    def encode_questions(self, questions: Sequence[str]) -> Vectors:
-        """Embeds questions: `(N, C)` float32, each row of length 1."""
-        return self._encode(
-            self.tokenizer.ids([self.files.query_prompt + question for question in questions])
-        )
+    def encode_questions(self, questions: Sequence[str], *, narrow: bool = False) -> Vectors:
+        """Embeds questions: `(N, C)` float32, each row of length 1.
 
-    def _encode(self, texts: Sequence[NDArray[np.int64]]) -> Vectors:
+        Args:
+            questions: `N` of them.
+            narrow: On one processor, where others have work for the rest; only ONNX Runtime heeds it.
+        """
+        ids = self.tokenizer.ids([self.files.query_prompt + question for question in questions])
+        return self._encode(ids, narrow=narrow)
+
+    def _encode(self, texts: Sequence[NDArray[np.int64]], *, narrow: bool = False) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         windows = [(i, ids) for i, text in enumerate(texts) for ids in self._windows(text)]
         if not windows:
             return vectors
-        pooled = self._model.embed([ids for _, ids in windows])  # (B, C)
+        pooled = self._model.embed([ids for _, ids in windows], narrow=narrow)  # (B, C)
         for (i, ids), vector in zip(windows, pooled, strict=True):
             vectors[i] += len(ids) * vector
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)

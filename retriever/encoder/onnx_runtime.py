@@ -267,13 +267,13 @@ class OnnxEmbedder:
         """What computes, and in which numbers."""
         return Description("onnx", "float32", "cpu", self._size)
 
-    def embed(self, rows: Sequence[Ids]) -> Vectors:
-        """Token ids of each text, special tokens included, to vectors of length 1, `(B, C)`."""
+    def embed(self, rows: Sequence[Ids], *, narrow: bool = False) -> Vectors:
+        """As `runtime.Embeds` says."""
         vectors = np.empty((len(rows), self._size), dtype=np.float32)
         lengths = [len(row) for row in rows]
         order = ascending(lengths)
         for batch in packs(order, [lengths[i] for i in order]):
-            spans = self._session.run([rows[i] for i in batch], self._config.window)  # (N, C)
+            spans = self._session.run([rows[i] for i in batch], self._config.window, narrow=narrow)  # (N, C)
             firsts = np.cumsum([0, *(lengths[i] for i in batch[:-1])])
             # A mean is a sum but for its length, and that is made 1 anyway.
             pooled = np.add.reduceat(spans, firsts) if self._config.pooling == "mean" else spans[firsts]

@@ -37,8 +37,11 @@ class Embeds(Protocol):
     def description(self) -> Description:
         """What computes, and in which numbers."""
 
-    def embed(self, rows: Sequence[Ids]) -> Vectors:
-        """Token ids of each of `B` texts, special tokens included, to vectors of length 1, `(B, C)`."""
+    def embed(self, rows: Sequence[Ids], *, narrow: bool = False) -> Vectors:
+        """Token ids of each of `B` texts, special tokens included, to vectors of length 1, `(B, C)`.
+
+        `narrow` asks for one processor only, beside others.
+        """
 
 
 class Reads(Protocol):

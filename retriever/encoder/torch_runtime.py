@@ -52,7 +52,7 @@ class TorchEmbedder:
         weight = self._model.projection.weight
         return Description("torch", _name(weight.dtype), self._device.type, self._model.hidden_size)
 
-    def embed(self, rows: Sequence[Ids]) -> Vectors:
+    def embed(self, rows: Sequence[Ids], *, narrow: bool = False) -> Vectors:
         """Token ids of each text, special tokens included, to vectors of length 1, `(B, C)`."""
         vectors = np.empty((len(rows), self._model.hidden_size), dtype=np.float32)
         numbers = range(len(rows))

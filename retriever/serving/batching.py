@@ -33,6 +33,8 @@ A = TypeVar("A")
 
 _REMEMBERED = 4096
 _SMOOTHING = 0.2
+_MANY = 4
+"""Questions: where so many wait, there is other work for the rest of the processors while they are embedded on one."""
 
 
 class QuestionVectors:
@@ -63,7 +65,7 @@ class QuestionVectors:
         with self._lock:
             known = {text: self._known[text] for text in wanted if text in self._known}
         if new := [text for text in dict.fromkeys(wanted) if text not in known]:
-            known.update(zip(new, self._encoder.encode_questions(new), strict=True))
+            known.update(zip(new, self._vectors(new), strict=True))
         with self._lock:
             for text in wanted:
                 self._known[text] = known[text]
@@ -71,6 +73,9 @@ class QuestionVectors:
             while len(self._known) > self._most:
                 self._known.popitem(last=False)
         return np.stack([known[text] for text in wanted])
+
+    def _vectors(self, texts: Sequence[str]) -> Vectors:
+        return self._encoder.encode_questions(texts, narrow=len(texts) >= _MANY)
 
 
 class QueueFullError(Exception):

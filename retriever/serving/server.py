@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from retriever.config import RerankConfig
 
 _BACKLOG = 512
+_SWITCH_INTERVAL = 0.0002
+"""Seconds; Python's own is 5 ms, of which a question would wait for a part each time."""
 
 
 def serve(
@@ -59,6 +62,7 @@ def serve(
         closing(_socket(host, port)) as listening,
         beside or nullcontext(),
         _ending(),
+        _prompt_threads(),
         suppress(KeyboardInterrupt),
     ):
         desk = Desk.open(root, config=config, rerank=rerank)
@@ -105,6 +109,21 @@ def _ending() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _prompt_threads() -> Iterator[None]:
+    """Lets a thread that has computed go on soon, while another is in Python.
+
+    Preparing and answering leave Python for a moment many times a question, and each time may wait for as long as this
+    to come back.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _socket(host: str, port: int) -> socket.socket:
