@@ -22,6 +22,7 @@ from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, Roberta
 from indexer import Indexer, InputDocument
 from retriever.encoder import Passage, SpanScorer, TextEncoder, find_encoder, onnx_runtime
 from retriever.encoder import runtime as runtimes
+from retriever.encoder.graph import in_8_bits
 from retriever.encoder.loading import load_span_encoder, save_reader, save_span_layer
 from retriever.encoder.model import SpanReader
 from retriever.encoder.onnx_file import ready, written
@@ -171,10 +172,10 @@ def test_questions_embedded_on_one_processor_are_the_same(
 def test_those_that_share_the_processor_read_as_one_alone_does(
     tiny_reader_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_runtime, "NARROW_PACK_TOKENS", 40)  # other packs, too
+    monkeypatch.setattr(onnx_runtime, "READER_PACK_TOKENS", 40)  # several
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     scorer = SpanScorer.load(str(tiny_reader_folder), runtime="onnx")
-    assert scorer.computes.side_by_side == 2
+    assert (scorer.computes.side_by_side, scorer.computes.precision) == (2, "int8")
     session = scorer._model._session  # type: ignore[attr-defined]
     passages = [Passage(text, "snow") for text in TEXTS if text]
     asked = ["what is on the mat?"] * len(passages)
@@ -218,6 +219,43 @@ def test_a_few_questions_leave_no_processors_idle(
     assert (scorer._model._session._narrow is not None) is narrow  # type: ignore[attr-defined]
 
 
+def test_matrices_in_8_bits_are_near_and_their_sums_fit_in_16() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((50, 64)).astype(np.float32) * np.exp(rng.standard_normal((50, 1)))
+    matrix[7] = 0
+    whole, scale = in_8_bits(matrix)
+    assert whole.dtype == np.int8
+    assert np.abs(whole.astype(int)).max() * 255 * 2 < 2**15
+    assert (np.abs(whole * scale[:, None] - matrix) <= scale[:, None] * 0.5001).all()
+    assert not whole[7].any()
+
+
+@pytest.mark.integration
+def test_reading_in_8_bits_finds_what_float32_does() -> None:
+    passages = [
+        Passage("Every release is approved by Kim Ito, the duty engineer.", "handbook"),
+        Passage("The warranty of a Petrel 3 lasts three years from the day of purchase.", "warranty"),
+        Passage("The assembly point is the slipway behind the boat shed.", "first day"),
+        Passage("Bread is baked at six in the morning.", "kitchen"),
+    ]
+    questions = [
+        "who approves a release?",
+        "how long is the warranty?",
+        "where is the assembly point?",
+        "why?",
+    ]
+    rows = [(q, passage.text, passage.context) for q in questions for passage in passages]
+    quick, exact = (SpanScorer.load(precision=precision, runtime="onnx") for precision in ("int8", "float32"))
+    assert (quick.computes.precision, exact.computes.precision) == ("int8", "float32")
+    assert SpanScorer.load(device="cpu").computes.precision == "int8"
+    found, wanted = quick.read_many(rows), exact.read_many(rows)
+    likely = [(one, other) for one, other in zip(found, wanted, strict=True) if other.margin > 0]
+    assert len(likely) >= 3
+    assert all(one.text == other.text for one, other in likely)
+    assert max(abs(one.margin - other.margin) for one, other in likely) < 1.5
+    assert [one.no_answer for one in found] == [one.no_answer for one in wanted]
+
+
 def test_what_isnt_built_as_bert_is_goes_to_torch(write_encoder: Callable[..., Path], tmp_path: Path) -> None:
     folder = write_encoder(tmp_path)
     options = {name: sizes(folder)[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers")}
@@ -256,6 +294,11 @@ def test_what_it_cannot_do_is_said(tiny_encoder_folder: Path, options: dict[str,
         TextEncoder.load(str(tiny_encoder_folder), runtime="onnx", **options)
     with pytest.raises(EncoderError, match="no runtime 'tensorflow'"):
         TextEncoder.load(str(tiny_encoder_folder), runtime="tensorflow")  # type: ignore[arg-type]
+
+
+def test_torch_reads_no_8_bits(tiny_reader_folder: Path) -> None:
+    with pytest.raises(EncoderError, match="in int8 only ONNX Runtime reads"):
+        SpanScorer.load(str(tiny_reader_folder), precision="int8", device="cpu", runtime="torch")
 
 
 def test_a_damaged_file_is_one_line(write_encoder: Callable[..., Path], tmp_path: Path) -> None:

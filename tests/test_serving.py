@@ -97,7 +97,7 @@ def test_answers_are_those_of_one_who_asks_alone(tmp_path: Path, monkeypatch: py
     with Retriever.open(root) as retriever:
         alone = [retriever.respond(question, 3) for question in questions]
         unread = [retriever.respond(question, 3, rerank=False) for question in questions]
-    assert sum(bool(response.answers) for response in alone) >= 4
+    assert sum(bool(response.answers) for response in alone) >= 3
     with closing(Desk.open(root)) as desk:
 
         async def ask(rerank: bool) -> list[Told]:

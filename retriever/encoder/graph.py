@@ -34,6 +34,7 @@ _CONTRIB = "com.microsoft"
 _FLOAT = 1
 """float32 among ONNX's types."""
 _MASKED = -1e9
+_LARGEST = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,22 @@ def build(
     return g.finish(inputs, out, width)
 
 
+def in_8_bits(matrix: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A matrix `(M, K)` in whole numbers from -63 to 63, and a scale for each row, `(M,)`.
+
+    That is 7 bits: with 8, the sum of two products can be more than the 16 bits in which processors without VNNI
+    instructions keep it, and is cut off.
+    """
+    matrix = matrix.astype(np.float32, copy=False)
+    scale = np.maximum(np.abs(matrix).max(axis=1), np.finfo(np.float32).tiny) / _LARGEST
+    return np.rint(matrix / scale[:, None]).astype(np.int8), scale
+
+
+def scale_of(name: str) -> str:
+    """What a matrix's scales are called."""
+    return f"{name}.weight.scale"
+
+
 def band(length: int, window: int) -> NDArray[np.float32]:
     """What is added to scores so that a token sees those at most `window` places away, `(1, 1, T, T)`."""
     place = np.arange(length)
@@ -219,9 +236,7 @@ class _Layers:
         parts = [f"{name}attention.self.{part}" for part in ("query", "key", "value")]
         attended = self._attend(name, hidden, parts, self._shape.heads)
         hidden = self._added(f"{name}attention.output", attended, hidden)
-        inner = self._product(
-            f"{name}intermediate.dense", self._weights[f"{name}intermediate.dense.weight"], hidden
-        )
+        inner = self._product(f"{name}intermediate.dense", [f"{name}intermediate.dense"], hidden)
         inner = g.add("BiasGelu", inner, self._vector(f"{name}intermediate.dense.bias"), domain=_CONTRIB)
         return self._added(f"{name}output", inner, hidden)
 
@@ -232,15 +247,14 @@ class _Layers:
 
     def linear(self, name: str, x: str) -> str:
         """`x W^T + b`."""
-        return self._product(name, self._weights[f"{name}.weight"], x, self._vector(f"{name}.bias"))
+        return self._product(name, [name], x, self._vector(f"{name}.bias"))
 
     def _attend(self, name: str, hidden: str, parts: Sequence[str], heads: int, bias: str = "") -> str:
         """Attention within each text: `(N, C)` -> `(N, C)`."""
         g = self._g
-        matrix = np.concatenate([self._weights[f"{part}.weight"] for part in parts])  # (3C, C)
         biases = np.concatenate([self._weights[f"{part}.bias"] for part in parts]).astype(np.float32)
         biases_name = g.weight(f"{name}attention.biases", biases)
-        projected = self._product(f"{name}attention", matrix, hidden, biases_name)  # (N, 3C)
+        projected = self._product(f"{name}attention", parts, hidden, biases_name)  # (N, 3C)
         row = g.constant("row", -1, self._shape.hidden_size)
         rows = g.add("Reshape", projected, row)  # (3N, C): a token's query, key and value
         placed = [g.add("Gather", rows, part) for part in self._places()]  # (B, T, C) each
@@ -271,10 +285,21 @@ class _Layers:
             epsilon=self._shape.epsilon,
         )
 
-    def _product(self, name: str, matrix: Array, x: str, bias: str = "") -> str:
-        """`(N, K)` times the transpose of `(M, K)`, which stays as it was read, and a bias `(M,)` if there is one."""
-        weight = self._g.weight(f"{name}.matrix", matrix.astype(np.float32, copy=False))
-        return self._g.add("Gemm", x, weight, *([bias] if bias else []), transB=1)
+    def _product(self, name: str, parts: Sequence[str], x: str, bias: str = "") -> str:
+        """`(N, K)` times the transpose of matrices below each other, `(M, K)`, and a bias `(M,)` if there is one.
+
+        Where they are in 8 bits, what they are multiplied with is put into 8 bits, too, by its range in this pass.
+        """
+        g = self._g
+        biases = [bias] if bias else []
+        matrices = [self._weights[f"{part}.weight"] for part in parts]
+        matrix = np.concatenate(matrices) if len(matrices) > 1 else matrices[0]
+        if matrix.dtype != np.int8:
+            weight = g.weight(f"{name}.matrix", matrix.astype(np.float32, copy=False))
+            return g.add("Gemm", x, weight, *biases, transB=1)
+        weight = g.weight(f"{name}.matrix", matrix.T)
+        scale = g.weight(f"{name}.scale", np.concatenate([self._weights[scale_of(part)] for part in parts]))
+        return g.add("DynamicQuantizeMatMul", x, weight, scale, "", *biases, domain=_CONTRIB)
 
     def _vector(self, name: str) -> str:
         return self._g.weight(name, self._weights[name].astype(np.float32))

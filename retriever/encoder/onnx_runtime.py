@@ -23,11 +23,10 @@ from retriever.encoder.backbone import (
     read_json,
     refuse_kernels,
 )
-from retriever.encoder.graph import WORDS, Architecture, Graph, Weights, band, build
+from retriever.encoder.graph import WORDS, Architecture, Graph, Weights, band, build, in_8_bits, scale_of
 from retriever.encoder.onnx_file import ready, written
 from retriever.encoder.packs import (
-    NARROW_PACK_TOKENS,
-    PACK_TOKENS,
+    READER_PACK_TOKENS,
     ascending,
     first_position,
     packs,
@@ -65,8 +64,12 @@ def encoder_weights(files: EncoderFiles) -> Weights | None:
     return weights if fits else None
 
 
-def reader_weights(stored: StoredReader) -> Weights | None:
+def reader_weights(stored: StoredReader, *, whole: bool = False) -> Weights | None:
     """A span scorer's weights, likewise: its encoder's embeddings, and its own for the rest.
+
+    Args:
+        stored: The trained span scorer.
+        whole: In float32; else matrices but the head's are in 8 bits, each with its `scale_of`.
 
     Raises:
         EncoderError: They aren't those of a span scorer on this encoder.
@@ -91,7 +94,21 @@ def reader_weights(stored: StoredReader) -> Weights | None:
             raise EncoderError(
                 f"the span scorer at {stored.name!r} doesn't load: {name} is {own[name].shape}, not {size}"
             )
+    if not whole:
+        for name in [name for name in own if _stands_8_bits(name, own[name], shape)]:
+            own[name], own[scale_of(name.removesuffix(".weight"))] = in_8_bits(own[name])
     return embeddings | own
+
+
+def _stands_8_bits(name: str, value: Vectors, shape: Architecture) -> bool:
+    """Whether a weight is a matrix that loses little in 8 bits.
+
+    What the second product of a feed-forward part multiplies has a few numbers that are far greater than all others, in
+    the lower layers most of all: their range leaves too little for the others. Half of what 8 bits change comes from
+    there.
+    """
+    lower = tuple(f"encoder.layer.{i}.output.dense." for i in range(shape.layers // 2))
+    return value.ndim == 2 and not name.startswith(("head.", *lower))
 
 
 def encoder_graph(files: EncoderFiles, weights: Weights) -> Graph:
@@ -291,6 +308,7 @@ class OnnxReader:
 
     def __init__(self, stored: StoredReader, weights: Weights) -> None:
         self._session = _Session(reader_graph(stored, weights), stored.files)
+        self._precision = "int8" if any(value.dtype == np.int8 for value in weights.values()) else "float32"
         self._window = stored.span.window
         self._size = weights[WORDS].shape[1]
         self._processors = threads()
@@ -300,7 +318,7 @@ class OnnxReader:
     @property
     def description(self) -> Description:
         """What computes, and in which numbers."""
-        return Description("onnx", "float32", "cpu", self._size, side_by_side=self._processors)
+        return Description("onnx", self._precision, "cpu", self._size, side_by_side=self._processors)
 
     @contextmanager
     def sharing(self) -> Iterator[None]:
@@ -319,8 +337,7 @@ class OnnxReader:
         scores: list[Scores] = [np.empty((0, 2), dtype=np.float32)] * len(windows)
         lengths = [len(window.ids) for window in windows]
         order = ascending(lengths)
-        most = NARROW_PACK_TOKENS if narrow else PACK_TOKENS
-        for batch in packs(order, [lengths[i] for i in order], most):
+        for batch in packs(order, [lengths[i] for i in order], READER_PACK_TOKENS):
             read = [windows[i] for i in batch]
             ids, segments = [window.ids for window in read], [window.segments for window in read]
             out = self._session.run(ids, self._window, segments, narrow=narrow)  # (N, 2)

@@ -64,7 +64,7 @@ class Description:
 
     Attributes:
         runtime: `torch` or `onnx`.
-        precision: `float32` or `bfloat16`: what products are computed in.
+        precision: `float32`, `bfloat16` or `int8`: what products are computed in.
         device: `cpu`, or a GPU's name.
         dimension: Length of a token's vector.
         side_by_side: How many threads it is worth reading with at once; see `Reads.sharing`.
@@ -128,7 +128,7 @@ def reader(
     if _asks_for_onnx(runtime, precision, device):
         from retriever.encoder import onnx_runtime
 
-        weights = onnx_runtime.reader_weights(stored)
+        weights = onnx_runtime.reader_weights(stored, whole=precision == "float32")
         if weights is not None:
             return onnx_runtime.OnnxReader(stored, weights)
         _refuse(runtime, stored.files)

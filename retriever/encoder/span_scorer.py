@@ -84,7 +84,8 @@ class SpanScorer:
 
         Args:
             name: `default`, or a folder that `spanseek train reader` wrote.
-            precision: As for `TextEncoder`: float32 by default wherever ONNX Runtime reads.
+            precision: `float32`, `bfloat16` (torch), `int8` (ONNX Runtime). By default int8 wherever ONNX Runtime
+                reads, else as for `TextEncoder`.
             device: A torch device; `None`: the GPU where there is one.
             runtime: As for `TextEncoder`: by default what starts soonest, ONNX Runtime where it can.
 

@@ -170,6 +170,8 @@ def _device(name: str | None) -> torch.device:
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "int8":
+        raise EncoderError("in int8 only ONNX Runtime reads: pip install 'spanseek[fast]'")
     if precision == "bfloat16" or (precision == "auto" and computes_bfloat16(device)):
         return torch.bfloat16
     return torch.float32
