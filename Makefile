@@ -26,7 +26,7 @@ demo: $(STAMP)
 
 # On at most four processors: each loads models of its own. 'pytest FILE' alone runs in one process.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # All that CI runs.
 check: $(STAMP)
