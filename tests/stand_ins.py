@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +24,6 @@ class Reading:
     shown: int = 0
 
     computes = Description("none", "float32", "cpu", 0, side_by_side=2)
-
-    def sharing(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def score(self, questions: Sequence[str], passages: Sequence[Passage]) -> list[SpanScores]:
         self.shown += len(passages)

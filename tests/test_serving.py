@@ -93,11 +93,11 @@ def test_answers_are_those_of_one_who_asks_alone(tmp_path: Path, monkeypatch: py
         indexer.add_paths([SAMPLE / "documents" / "handbook"])
     rows = map(json.loads, (SAMPLE / "questions.jsonl").read_text(encoding="utf-8").splitlines())
     here = [row["question"] for row in rows if any("handbook/" in path for path in row["documents"])]
-    questions = here[:12]
+    questions = here[:16]
     with Retriever.open(root) as retriever:
         alone = [retriever.respond(question, 3) for question in questions]
         unread = [retriever.respond(question, 3, rerank=False) for question in questions]
-    assert sum(bool(response.answers) for response in alone) >= 3
+    assert sum(bool(response.answers) for response in alone) >= 4
     with closing(Desk.open(root)) as desk:
 
         async def ask(rerank: bool) -> list[Told]:
@@ -125,7 +125,7 @@ def test_answers_are_those_of_one_who_asks_alone(tmp_path: Path, monkeypatch: py
             (hit.document_id, hit.start) for hit in other.hits
         ]
         assert one.read == other.read
-        assert one.confidence == pytest.approx(other.confidence, abs=0.03)
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
 
 
 def test_the_time_of_embedding_is_told_though_it_was_done_before(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from retriever.encoder.backbone import (
 from retriever.encoder.graph import WORDS, Architecture, Graph, Weights, band, build, in_8_bits, scale_of
 from retriever.encoder.onnx_file import ready, written
 from retriever.encoder.packs import (
-    READER_PACK_TOKENS,
     ascending,
     first_position,
     packs,
@@ -177,7 +176,7 @@ def _named(name: str) -> str:
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-class _Session:
+class _Model:
     """A graph with its weights, and how tokens go in.
 
     Args:
@@ -192,16 +191,10 @@ class _Session:
         self._weights = {
             name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in graph.weights.items()
         }
-        self._session = self._open(threads(), packed=False)
-        self._passes = 0
-        self._narrow: Any = None
-        self._inputs = {item.name for item in self._session.get_inputs()}
+        self._names = {given.name for given in graph.description.inputs}
         self._first = first_position(read_json(files.folder / "config.json")) or 0
-        # Its thread pool serves one pass at a time; two at once only slow each other down.
-        self._lock = threading.Lock()
-        self._opening = threading.Lock()
 
-    def _open(self, processors: int, *, packed: bool = True) -> Any:
+    def open(self, processors: int, *, packed: bool) -> Any:
         """A session; `packed`: with the weights in the runtime's own order as well."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = processors
@@ -218,21 +211,15 @@ class _Session:
         except Exception as error:  # it raises types of its own that share no base
             raise EncoderError(f"ONNX Runtime can't load the model: {first_line(error)}") from error
 
-    def run(
-        self,
-        rows: Sequence[Ids],
-        window: int,
-        segments: Sequence[Ids] | None = None,
-        *,
-        narrow: bool = False,
-    ) -> Vectors:
-        """What the graph gives for the tokens of texts end to end, `(N, width)`.
+    def inputs(
+        self, rows: Sequence[Ids], window: int, segments: Sequence[Ids] | None = None
+    ) -> dict[str, Any]:
+        """What a pass over the tokens of texts end to end is given.
 
         Args:
             rows: Of each text.
             window: Of local attention.
             segments: Of each token, where the model has them.
-            narrow: On the processor of the calling thread, beside others; else on all, one pass after the other.
         """
         lengths = [len(row) for row in rows]
         place, mask, back = rectangle(lengths)
@@ -243,27 +230,32 @@ class _Session:
             "mask": mask,
             "back": back,
         }
-        if "segments" in self._inputs and segments is not None:
+        if "segments" in self._names and segments is not None:
             inputs["segments"] = np.concatenate(segments)
-        if "band" in self._inputs:
+        if "band" in self._names:
             inputs["band"] = band(max(lengths), window)
-        out: Vectors
-        if narrow:
-            out = self._narrow_session().run(None, inputs)[0]
-        else:
-            with self._lock:
-                if self._passes == _FEW:
-                    self._session = self._open(threads())
-                self._passes += 1
-                out = self._session.run(None, inputs)[0]
-        return out
+        return inputs
 
-    def _narrow_session(self) -> Any:
-        """Opened when it is first needed: most processes never do."""
-        with self._opening:
-            if self._narrow is None:
-                self._narrow = self._open(1)
-            return self._narrow
+
+class _Session:
+    """A model opened with so many threads; its weights are packed once it is worth it. Safe to share by threads."""
+
+    def __init__(self, model: _Model, processors: int) -> None:
+        self._model = model
+        self._processors = processors
+        self._passes = 0
+        self._lock = threading.Lock()
+        self._session = model.open(processors, packed=False)
+
+    def run(self, inputs: dict[str, Any]) -> Vectors:
+        """What the graph gives for all tokens, `(N, width)`."""
+        with self._lock:
+            if self._passes == _FEW:
+                self._session = self._model.open(self._processors, packed=True)
+            self._passes += 1
+            session = self._session
+        out: Vectors = session.run(None, inputs)[0]
+        return out
 
 
 class OnnxEmbedder:
@@ -275,7 +267,12 @@ class OnnxEmbedder:
     """
 
     def __init__(self, files: EncoderFiles, weights: Weights) -> None:
-        self._session = _Session(encoder_graph(files, weights), files)
+        self._model = _Model(encoder_graph(files, weights), files)
+        self._wide = _Session(self._model, threads())
+        self._narrow: _Session | None = None
+        # Its thread pool serves one pass at a time; two at once only slow each other down.
+        self._one_pass = threading.Lock()
+        self._opening = threading.Lock()
         self._config = files.config
         self._size = weights[WORDS].shape[1]
 
@@ -290,16 +287,30 @@ class OnnxEmbedder:
         lengths = [len(row) for row in rows]
         order = ascending(lengths)
         for batch in packs(order, [lengths[i] for i in order]):
-            spans = self._session.run([rows[i] for i in batch], self._config.window, narrow=narrow)  # (N, C)
+            inputs = self._model.inputs([rows[i] for i in batch], self._config.window)
+            if narrow:
+                spans = self._on_one_processor().run(inputs)  # (N, C)
+            else:
+                with self._one_pass:
+                    spans = self._wide.run(inputs)
             firsts = np.cumsum([0, *(lengths[i] for i in batch[:-1])])
             # A mean is a sum but for its length, and that is made 1 anyway.
             pooled = np.add.reduceat(spans, firsts) if self._config.pooling == "mean" else spans[firsts]
             vectors[batch] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
         return vectors
 
+    def _on_one_processor(self) -> _Session:
+        """Opened when it is first needed: most processes never do."""
+        with self._opening:
+            if self._narrow is None:
+                self._narrow = _Session(self._model, 1)
+            return self._narrow
+
 
 class OnnxReader:
-    """Reads with ONNX Runtime.
+    """Reads with ONNX Runtime: each window in a pass of its own, as many at once as there are processors.
+
+    So none waits for another within a pass; and what 8 bits are scaled by depends on nothing but the window.
 
     Args:
         stored: The trained span scorer.
@@ -307,41 +318,27 @@ class OnnxReader:
     """
 
     def __init__(self, stored: StoredReader, weights: Weights) -> None:
-        self._session = _Session(reader_graph(stored, weights), stored.files)
+        self._model = _Model(reader_graph(stored, weights), stored.files)
+        self._session = _Session(self._model, 1)
         self._precision = "int8" if any(value.dtype == np.int8 for value in weights.values()) else "float32"
         self._window = stored.span.window
         self._size = weights[WORDS].shape[1]
         self._processors = threads()
-        self._sharing = 0
-        self._count = threading.Lock()
+        self._pool = ThreadPoolExecutor(self._processors, "reading")
 
     @property
     def description(self) -> Description:
         """What computes, and in which numbers."""
         return Description("onnx", self._precision, "cpu", self._size, side_by_side=self._processors)
 
-    @contextmanager
-    def sharing(self) -> Iterator[None]:
-        """While more than half as many threads as there are processors are within this, each computes on one."""
-        with self._count:
-            self._sharing += 1
-        try:
-            yield
-        finally:
-            with self._count:
-                self._sharing -= 1
-
     def logits(self, windows: Sequence[Window]) -> list[Scores]:
         """Of each window's tokens, `(T, 2)`."""
-        narrow = self._sharing > max(1, self._processors // 2)  # else most processors would stand idle
+        # The longest first, so that at the end none is waited for alone.
+        order = ascending([len(window.ids) for window in windows])[::-1]
         scores: list[Scores] = [np.empty((0, 2), dtype=np.float32)] * len(windows)
-        lengths = [len(window.ids) for window in windows]
-        order = ascending(lengths)
-        for batch in packs(order, [lengths[i] for i in order], READER_PACK_TOKENS):
-            read = [windows[i] for i in batch]
-            ids, segments = [window.ids for window in read], [window.segments for window in read]
-            out = self._session.run(ids, self._window, segments, narrow=narrow)  # (N, 2)
-            ends = np.cumsum([lengths[i] for i in batch])
-            for i, row in zip(batch, np.split(out, ends[:-1]), strict=True):
-                scores[i] = row
+        for i, read in zip(order, self._pool.map(self._read, [windows[i] for i in order]), strict=True):
+            scores[i] = read
         return scores
+
+    def _read(self, window: Window) -> Scores:
+        return self._session.run(self._model.inputs([window.ids], self._window, [window.segments]))

@@ -13,9 +13,6 @@ T = TypeVar("T")
 PACK_TOKENS = 1024
 """Tokens of one pass on a CPU: what a layer works on should stay in its caches. Measured there, 1,024 tokens are 10 to
 20 % faster than 8,192."""
-READER_PACK_TOKENS = 512
-"""The same for a span scorer in 8 bits, whether it has all processors or shares them: what is read together shares a
-range, so that the same question reads the same however it is asked. With 1,024, one processor takes 16 % longer."""
 _FROM_ZERO = frozenset({"bert", "electra"})
 _AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert"})
 

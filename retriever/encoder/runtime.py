@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -51,9 +50,6 @@ class Reads(Protocol):
     def description(self) -> Description:
         """What computes, and in which numbers."""
 
-    def sharing(self) -> AbstractContextManager[None]:
-        """While several threads are within this, they share the processor instead of waiting for each other."""
-
     def logits(self, windows: Sequence[Window]) -> list[Scores]:
         """Of each window's tokens, `(T, 2)`; `T` may be more than it has."""
 
@@ -67,7 +63,7 @@ class Description:
         precision: `float32`, `bfloat16` or `int8`: what products are computed in.
         device: `cpu`, or a GPU's name.
         dimension: Length of a token's vector.
-        side_by_side: How many threads it is worth reading with at once; see `Reads.sharing`.
+        side_by_side: How many threads it is worth reading with at once.
     """
 
     runtime: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,13 +100,6 @@ class SpanScorer:
     def computes(self) -> Description:
         """What computes it, and in which numbers."""
         return self._model.description
-
-    def sharing(self) -> AbstractContextManager[None]:
-        """To be within while a question's passages are read, by each of several threads that do so at once.
-
-        Where they are enough, each computes on one processor, which wastes less than all of them on each in turn.
-        """
-        return self._model.sharing()
 
     def score(self, questions: Sequence[str], passages: Sequence[Passage]) -> list[SpanScores]:
         """Reads each passage for the question at the same place.

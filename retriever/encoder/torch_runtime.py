@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -102,10 +101,6 @@ class TorchReader:
         """What computes, and in which numbers."""
         dtype = self._model.head.linear.weight.dtype
         return Description("torch", _name(dtype), self._device.type, self._model.encoder.hidden_size)
-
-    def sharing(self) -> AbstractContextManager[None]:
-        """Nothing: one pass at a time."""
-        return nullcontext()
 
     def logits(self, windows: Sequence[Window]) -> list[Scores]:
         """Of each window's tokens, `(T, 2)`; of a padded batch, with those of its padding."""

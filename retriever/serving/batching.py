@@ -3,9 +3,9 @@
 A lane is a queue with a thread that prepares questions and one or a few that answer them. While a batch is prepared,
 questions gather; then all of them are taken. Their vectors are computed in one pass: a question is a dozen tokens, and
 half of what a pass costs does not depend on how many there are. The batch before is answered meanwhile. Passages are
-read question by question: a question's passages already fill several passes, and reading those of many at once measured
-no faster, while the first would have had to wait for the last. But several questions are read side by side, each on one
-processor, which wastes less than all processors on each in turn.
+read question by question: each passage is a pass of its own, and reading those of many questions at once measured no
+faster, while the first would have had to wait for the last. But several questions are answered side by side, so that
+no processor is idle while one question's last passages are read, or what was read is looked at.
 """
 
 from __future__ import annotations

@@ -146,10 +146,7 @@ class Desk:
 
     def _answer(self, asked: Asked, embedding: float) -> Told:
         with self.index.using() as retriever:
-            if not asked.rerank:
-                return self._told(retriever, asked, embedding)
-            with retriever.scorer.sharing():
-                return self._told(retriever, asked, embedding)
+            return self._told(retriever, asked, embedding)
 
     def _told(self, retriever: Retriever, asked: Asked, embedding: float) -> Told:
         response = retriever.respond(
