@@ -29,8 +29,7 @@ from retriever.types import Answer, Document, Hit, IndexStatus, Passage, Respons
 if TYPE_CHECKING:
     from retriever.encoder import SpanScorer, TextEncoder
 
-_TOGETHER = 32
-"""Questions whose vectors are compared in one go."""
+_TOGETHER = 32  # questions whose vectors are compared in one go
 
 
 class Retriever:
@@ -165,10 +164,8 @@ class Retriever:
                 scorer = beside.submit(lambda: self.scorer)
                 _ = self.encoder
                 scorer.result()
-        elif reading:
-            _ = self.encoder, self.scorer
         else:
-            _ = self.encoder
+            _ = self.encoder, self.scorer if reading else None
 
     def search(
         self,
@@ -192,9 +189,7 @@ class Retriever:
             FilterError: A filter isn't understood.
             SpanseekError: The question is blank, or `k` is less than 1.
         """
-        config = self._config
-        if per_document is not None:
-            config = replace(config, per_document=per_document)
+        config = self._with(per_document)
         with self._found(question, k, where, reading=rerank, config=config) as (snapshot, ranked):
             if rerank:
                 shown = Shown(self._model, answers=0, least=1.0, passages=k, per_document=config.per_document)
@@ -213,9 +208,7 @@ class Retriever:
         """
         if k < 1:
             raise SpanseekError(f"k must be at least 1, not {k}")
-        config = self._config
-        if per_document is not None:
-            config = replace(config, per_document=per_document)
+        config = self._with(per_document)
         questions = [storable_text(question) for question in questions]
         vectors = self.encoder.encode_questions(questions)
         with self._reader.snapshot() as snapshot:
@@ -224,6 +217,9 @@ class Retriever:
                     snapshot.look_ahead(vectors[number : number + _TOGETHER], max(config.candidates, k))
                 ranked = candidates(snapshot, question, vector, k, config, only_shown=True)
                 yield present(snapshot, ranked, k, config)
+
+    def _with(self, per_document: int | None) -> SearchConfig:
+        return self._config if per_document is None else replace(self._config, per_document=per_document)
 
     def prepare(self, questions: Sequence[str]) -> None:
         """Does together what questions that are asked next, without filters, have in common: to find what is near.

@@ -90,9 +90,13 @@ def test_answers_are_those_of_one_who_asks_alone(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(generations, "_AT_LEAST", 10)
     root = tmp_path / "index"
     with Indexer.open(root) as indexer:
-        indexer.add_paths([SAMPLE / "documents" / "handbook"])
+        indexer.add_paths([SAMPLE / "documents" / folder for folder in ("handbook", "policies")])
     rows = map(json.loads, (SAMPLE / "questions.jsonl").read_text(encoding="utf-8").splitlines())
-    here = [row["question"] for row in rows if any("handbook/" in path for path in row["documents"])]
+    here = [
+        row["question"]
+        for row in rows
+        if any(path.startswith(("handbook/", "policies/")) for path in row["documents"])
+    ]
     questions = here[:16]
     with Retriever.open(root) as retriever:
         alone = [retriever.respond(question, 3) for question in questions]

@@ -6,60 +6,19 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from retriever.config import ChunkingConfig
 from retriever.errors import IndexDamagedError
 from retriever.filters import Filter
-from retriever.store import generations, inverted, recall, snapshot, vectors
+from retriever.store import generations, inverted, recall, snapshot, state, vectors
 from retriever.store.dense import Generation
 from retriever.store.layout import IndexPaths
-from retriever.store.manifest import Manifest, Shard
+from retriever.store.manifest import Manifest
 from retriever.store.reader import IndexReader
-from retriever.store.records import PreparedDocument
 from retriever.store.verify import verify
 from retriever.store.writer import IndexWriter
-from retriever.types import Chunk, Extract
-
-Floats = NDArray[np.float32]
-SIZE = 24
-NOBODY = np.empty(0, dtype=np.int64)
-
-
-def unit(matrix: NDArray[np.float64]) -> Floats:
-    scaled: Floats = (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
-    return scaled
-
-
-def clustered(count: int, seed: int = 0) -> tuple[Floats, NDArray[np.int64]]:
-    """Vectors around 20 centres that are always the same, and which centre each is of."""
-    centres = np.random.default_rng(99).standard_normal((20, SIZE))
-    rng = np.random.default_rng(seed)
-    of = np.sort(rng.integers(20, size=count)) if seed == 0 else rng.integers(20, size=count)
-    return unit(centres[of] + 0.6 * rng.standard_normal((count, SIZE))), of
-
-
-def prepared(name: str, matrix: Floats, topic: int = 0) -> PreparedDocument:
-    """A document of a passage for each vector."""
-    text = " ".join(["word"] * len(matrix))
-    chunks = [Chunk(5 * i, 5 * i + 4) for i in range(len(matrix))]
-    extract = Extract(text, "text", metadata={"topic": topic})
-    return PreparedDocument(name, None, extract, name, chunks, matrix.astype(np.float16))
-
-
-def write(root: Path, matrix: Floats, name: str, topics: Sequence[int] | None = None) -> None:
-    """Documents of ten passages, in commits of a hundred documents."""
-    documents = [
-        prepared(f"{name}{i}", matrix[i : i + 10], int(topics[i]) if topics is not None else 0)
-        for i in range(0, len(matrix), 10)
-    ]
-    settings = Manifest("none", "0" * 64, SIZE, ChunkingConfig())
-    with IndexWriter.open(root, settings) as writer:
-        for i in range(0, len(documents), 100):
-            writer.write(1, documents[i : i + 100])
+from tests.vector_index import SIZE, Floats, clustered, write
 
 
 @pytest.fixture
@@ -69,7 +28,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generations, "_AT_LEAST", 300)
     monkeypatch.setattr(generations, "QUERIES", 100)
     monkeypatch.setattr(generations, "EXACT_FILE", 700)
-    monkeypatch.setattr(snapshot, "_FEW", 50)
+    monkeypatch.setattr(state, "_FEW", 50)
 
 
 @pytest.fixture
@@ -100,95 +59,6 @@ def share_found(root: Path, asked: Floats, filters: Sequence[Filter] = (), depth
 def manifest_of(root: Path) -> Manifest:
     with IndexReader(root) as reader:
         return reader.manifest
-
-
-def test_an_exact_file_gives_what_numpy_gives(tmp_path: Path) -> None:
-    matrix, _ = clustered(500)
-    ids = np.arange(500, dtype=np.int64) * 3 + 7
-    shard = vectors.write_exact(tmp_path / "1.faiss", SIZE, ids, matrix)
-    assert shard == Shard(
-        "1.faiss", "exact", 500, 1504, (tmp_path / "1.faiss").stat().st_size, shard.checksum
-    )
-    file = vectors.ExactFile(tmp_path, shard, SIZE)
-    assert file.ids().tolist() == ids.tolist()
-    for only, without in [(None, NOBODY), (None, ids[40:50]), (ids[::2], NOBODY), (ids[::2], ids[40:50])]:
-        allowed = np.isin(ids, only if only is not None else ids) & ~np.isin(ids, without)
-        expected, exact = vectors.exact_search(ids[allowed], matrix[allowed], matrix[42], 10)
-        found, scores = file.search(matrix[42], 10, vectors.Selection(only, without))
-        assert found.tolist() == expected.tolist()
-        difference = np.abs(scores - exact).max()
-        assert difference < 2e-3, f"largest difference {difference}"
-        if only is None:
-            many = file.search_many(matrix[40:44], 10, without)
-            assert set(many[2][0].tolist()) == set(found.tolist())
-            assert np.abs(np.sort(many[2][1])[::-1] - scores).max() < 1e-6
-    found, _ = file.search(matrix[42], 10, vectors.Selection(NOBODY, NOBODY))
-    assert set(found.tolist()) == {-1}
-    assert [len(ids) for ids, _ in file.search_many(matrix[:2], 600, ids[100:])] == [100, 100]
-
-
-def test_half_floats_are_widened_to_the_bit() -> None:
-    bits = np.arange(1 << 16, dtype=np.uint16)
-    finite = bits[np.isfinite(bits.view(np.float16))]
-    wide = vectors._widened(finite, np.empty(len(finite), dtype=np.uint32))
-    assert (
-        wide.view(np.uint32).tolist() == finite.view(np.float16).astype(np.float32).view(np.uint32).tolist()
-    )
-
-
-@pytest.mark.parametrize("block", [64, 1024])
-@pytest.mark.usefixtures("small")
-def test_what_is_near_several_is_found_at_once(
-    root: Path, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
-    matrix, _ = clustered(1900)
-    write(root, matrix[:1700], "a", [i % 3 for i in range(1700)])
-    write(root, matrix[1700:], "new")
-    with IndexWriter.open(root) as writer:
-        writer.remove_documents([f"a{i}" for i in range(0, 1700, 170)])
-    monkeypatch.setattr(vectors, "_WIDENED_AT_ONCE", block)
-    asked = clustered(5, seed=1)[0]
-    with IndexReader(root) as reader, reader.snapshot() as state:
-        assert len(state._state.delta_ids), "some are newer than the generation"
-        allowed = state.allowed([Filter.parse("topic=1")])
-        alone = [state.dense(vector, 30, None) for vector in asked]
-        filtered = [state.dense(vector, 30, allowed) for vector in asked]
-        state.look_ahead(asked[:1], 30)
-        assert not state._state.ahead, "one alone is quicker by itself"
-        state.look_ahead(asked, 30)
-        assert [state.dense(vector, 30, allowed) for vector in asked] == filtered
-        assert len(state.dense(asked[0], 40, None)) == 40
-        with monkeypatch.context() as patched:
-            patched.delattr(vectors.ExactFile, "search")
-            ahead = [state.dense(vector, 30, None) for vector in asked]
-        for one, other in zip(alone, ahead, strict=True):
-            assert [hit.chunk for hit in one] == [hit.chunk for hit in other]
-            assert max(abs(a.score - b.score) for a, b in zip(one, other, strict=True)) < 1e-6
-        assert not state._state.ahead, "each is kept until it was asked for"
-        for i in range(0, 1000, 10):
-            state.look_ahead(matrix[i : i + 10], 3)
-        assert len(state._state.ahead) <= snapshot._KEPT_AHEAD + 10
-
-
-def test_one_search_is_one_threads_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    matrix, _ = clustered(3000)
-    write(root, matrix, "a")
-    seen: list[int] = []
-    real = vectors.ExactFile.search
-
-    def counting(self: vectors.ExactFile, *args: object) -> object:
-        seen.append(faiss.omp_get_max_threads())
-        return real(self, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(vectors.ExactFile, "search", counting)
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(3)
-    try:
-        with IndexReader(root) as reader, reader.snapshot() as state:
-            state.dense(matrix[0], 5, None)
-        assert (set(seen), faiss.omp_get_max_threads()) == ({1}, 3)
-    finally:
-        faiss.omp_set_num_threads(before)
 
 
 @pytest.mark.usefixtures("small")

@@ -29,7 +29,8 @@ from retriever.store.lexical import LexicalReader
 from retriever.store.manifest import Manifest, read_manifest
 from retriever.store.rows import next_id
 from retriever.store.schema import connect
-from retriever.store.snapshot import Snapshot, State
+from retriever.store.snapshot import Snapshot
+from retriever.store.state import State
 from retriever.store.vectors import Ids, Selection, Vectors
 
 _ATTEMPTS = 100

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retriever.errors import FilterError
 from retriever.filters import Filter, compile_filters
@@ -20,57 +19,17 @@ from retriever.store.checksums import (
     whole_chunks,
     whole_documents,
 )
-from retriever.store.dense import Generation
 from retriever.store.failures import damaged
 from retriever.store.layout import IndexPaths
 from retriever.store.lexical import LexicalHit, LexicalReader
 from retriever.store.manifest import Manifest
 from retriever.store.records import FileRecord
 from retriever.store.sources import source_state
-from retriever.store.vectors import DenseHit, Ids, Selection, Vectors, exact_search
+from retriever.store.state import Allowed, State
+from retriever.store.vectors import DenseHit, Selection, Vectors
 from retriever.types import Anchor, Document, IndexStatus, SourceState
 
-_FEW = 2000
-"""So few chunks that a filter leaves are compared one by one: faster than looking through all lists for them."""
 _FILTERS_KEPT = 8
-_KEPT_AHEAD = 64
-"""Questions; those that nobody came to ask after all are forgotten in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is loaded of one revision."""
-
-    manifest: Manifest
-    generation: Generation | None
-    delta_ids: Ids  # (N,)
-    delta: Vectors  # (N, C)
-    living: Selection
-    """All of the generation that wasn't deleted since."""
-    deleted: frozenset[int]
-    next_id: int
-    """The id that the next chunk gets."""
-    searcher: Any
-    whole: set[int] = field(default_factory=set)
-    """Keys of documents whose checksums were found right."""
-    sheets: list[frozenset[int]] = field(default_factory=list)
-    """Once it was asked for: keys of documents whose rows are passages of their own."""
-    filtered: dict[tuple[Filter, ...], Allowed] = field(default_factory=dict)
-    """What the last few filters leave."""
-    ahead: dict[tuple[bytes, int], list[DenseHit]] = field(default_factory=dict)
-    """What was found ahead, by vector and limit, until it is asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """The documents and chunks that a filter leaves."""
-
-    documents: Sequence[int]
-    chunks: Ids
-    newer: Ids
-    """Those of the chunks that came after the generation."""
-    older: Selection
-    """The others, but for those that were deleted since."""
 
 
 class StoredChunk(NamedTuple):
@@ -168,53 +127,12 @@ class Snapshot:
         return Allowed(documents, ids, ids[border:], Selection(ids[:border], self._state.living.without))
 
     def look_ahead(self, vectors: Vectors, limit: int) -> None:
-        """Finds for several vectors at once, `(Q, C)`, what `dense` will be asked of all chunks for each.
-
-        Only where all vectors are compared: lists are looked through for each by itself.
-        """
-        state = self._state
-        if state.generation is None or not state.generation.is_exact or len(vectors) < 2:
-            return
-        older = state.generation.search_many(vectors, limit, state.living.without)
-        for forgotten in list(state.ahead)[:-_KEPT_AHEAD]:  # other threads take some out, too
-            state.ahead.pop(forgotten, None)
-        for vector, found in zip(vectors, older, strict=True):
-            newer = exact_search(state.delta_ids, state.delta, vector, limit)
-            state.ahead[vector.tobytes(), limit] = _nearest(newer, found, limit)
+        """As `State.look_ahead`."""
+        self._state.look_ahead(vectors, limit)
 
     def dense(self, vector: Vectors, limit: int, allowed: Allowed | None) -> list[DenseHit]:
-        """The nearest chunks to `vector (C,)`, best first: generation and delta together.
-
-        Raises:
-            IndexDamagedError: A vector, or a list, isn't what was written.
-        """
-        state = self._state
-        if allowed is None and state.ahead:
-            known = state.ahead.pop((vector.tobytes(), limit), None)
-            if known is not None:
-                return known
-        ids, matrix = state.delta_ids, state.delta
-        if allowed is not None:
-            kept = np.isin(ids, allowed.newer)
-            ids, matrix = ids[kept], matrix[kept]
-        newer = exact_search(ids, matrix, vector, limit)
-        older = newer[0][:0], newer[1][:0]
-        if state.generation is not None:
-            older = self._in_generation(state.generation, vector, limit, allowed)
-        return _nearest(newer, older, limit)
-
-    def _in_generation(
-        self, generation: Generation, vector: Vectors, limit: int, allowed: Allowed | None
-    ) -> tuple[Ids, NDArray[np.float32]]:
-        living = self._state.living
-        if allowed is not None:
-            living = allowed.older
-            if living.only is not None and len(living.only) <= _FEW and not generation.is_exact:
-                return exact_search(*generation.vectors(living.only), vector, limit)
-        candidates, scores = generation.search(vector, limit, living)
-        if not generation.is_exact:
-            return exact_search(*generation.vectors(candidates), vector, limit)
-        return candidates, scores
+        """As `State.nearest`."""
+        return self._state.nearest(vector, limit, allowed)
 
     def lexical(self, question: str, limit: int, allowed: Allowed | None) -> list[LexicalHit]:
         """The chunks that hold the question's words best, best first."""
@@ -399,17 +317,6 @@ class Snapshot:
             wide_recall=manifest.wide_recall,
             size=self._paths.size(),
         )
-
-
-def _nearest(
-    newer: tuple[Ids, NDArray[np.float32]], older: tuple[Ids, NDArray[np.float32]], limit: int
-) -> list[DenseHit]:
-    """The best of both, best first; of equal ones, the lesser id."""
-    ids, scores = np.concatenate([newer[0], older[0]]), np.concatenate([newer[1], older[1]])
-    best = np.lexsort((ids, -scores))[:limit]
-    return [
-        DenseHit(chunk, score) for chunk, score in zip(ids[best].tolist(), scores[best].tolist(), strict=True)
-    ]
 
 
 def _anchors(stored: str) -> tuple[Anchor, ...]:
