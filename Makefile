@@ -24,8 +24,9 @@ demo: $(STAMP)
 	$(BIN)/spanseek search "how long is the warranty on a Petrel 3?" -k 3 --index $(DEMO)
 	$(BIN)/spanseek search "what is the order number of the slate grey Petrel 3?" -k 3 --where format=xlsx --index $(DEMO)
 
+# On at most four processors: each loads models of its own. 'pytest FILE' alone runs in one process.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # All that CI runs.
 check: $(STAMP)

@@ -50,7 +50,7 @@ ARGUMENTS = [
 ]
 PATIENCE = 60_000
 ASSEMBLY = "where is the assembly point?"
-SLIPWAY = "slipway behind the boat shed"
+SLIPWAY = "the slipway behind the boat shed"
 TOKEN = "a-secret-of-some-length"  # noqa: S105
 MARKER = (255, 226, 122)
 """The colour of a mark, in the light."""
@@ -149,7 +149,7 @@ def test_a_question_is_answered_while_it_is_typed(page_at: Open) -> None:
     answer = page.locator(".answer").first
     expect(answer.locator(".words")).to_have_text(SLIPWAY)
     expect(answer.locator("mark")).to_have_text(SLIPWAY)
-    expect(answer.locator("blockquote")).to_contain_text(f"The assembly point is the {SLIPWAY}.")
+    expect(answer.locator("blockquote")).to_contain_text(f"The assembly point is {SLIPWAY}.")
     expect(answer.locator(".place")).to_contain_text("onboarding-first-month.md")
     expect(answer.locator(".place")).to_contain_text("line 12")
     expect(answer.locator(".verdict")).to_contain_text(re.compile(r"(Very likely|Likely|Perhaps)\D+\d\d %"))
