@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from retriever.encoder.onnx_file import GraphDescription, Input, Node
 from retriever.encoder.settings import SpanEncoderConfig
+from retriever.half import as_float32
 
 Array = NDArray[Any]
 Weights = dict[str, Array]
@@ -135,12 +136,13 @@ def build(
     *,
     span_layer: bool,
     segments: bool,
+    alone: bool = False,
 ) -> Graph:
     """The graph of an encoder, `Z (N, C)`, or of a span scorer where the weights have a head, `(N, 2)`.
 
     Its inputs: `ids (N,)`, `positions (N,)`, `segments (N,)` if asked for; `place (B, T)`, which of the `N` tokens
-    stands there (any, where `mask` is 0); `mask (B, T)`; `back (N,)`, where in `(B, T)` each token stands; `band
-    (1, 1, T, T)`, added to local attention's scores, if there is a span layer.
+    stands there (any, where `mask` is 0); `mask (B, T)` and `back (N,)`, where in `(B, T)` each token stands, but for
+    a text alone; `band (1, 1, T, T)`, added to local attention's scores, if there is a span layer.
 
     Args:
         weights: By their names in a BERT, embeddings included; `local.`, `projection.` and `head.` beside them.
@@ -148,9 +150,10 @@ def build(
         config: Of the span layer.
         span_layer: Whether there is one.
         segments: Whether questions and passages are told apart.
+        alone: For one text at a time: nothing has to be masked, and attention has a faster way where nothing is.
     """
     g = _Builder()
-    layer = _Layers(g, weights, shape)
+    layer = _Layers(g, weights, shape, alone=alone)
     embedded = _embeddings(g, weights, shape, segments=segments)  # E (N, C)
     hidden = embedded
     for number in range(shape.layers):
@@ -165,10 +168,10 @@ def build(
     if "head.linear.weight" in weights:
         out, width = layer.linear("head.linear", out), 2
     inputs = [
-        *(Input(name, "int64", ("N",)) for name in ("ids", "positions", "back")),
+        *(Input(name, "int64", ("N",)) for name in ("ids", "positions")),
         *([Input("segments", "int64", ("N",))] if segments else []),
         Input("place", "int64", ("B", "T")),
-        Input("mask", "int32", ("B", "T")),
+        *([] if alone else [Input("mask", "int32", ("B", "T")), Input("back", "int64", ("N",))]),
     ]
     if span_layer and config.local:
         inputs.append(Input("band", "float32", (1, 1, "T", "T")))
@@ -181,7 +184,7 @@ def in_8_bits(matrix: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     That is 7 bits: with 8, the sum of two products can be more than the 16 bits in which processors without VNNI
     instructions keep it, and is cut off.
     """
-    matrix = matrix.astype(np.float32, copy=False)
+    matrix = as_float32(matrix)
     scale = np.maximum(np.abs(matrix).max(axis=1), np.finfo(np.float32).tiny) / _LARGEST
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale
 
@@ -204,14 +207,14 @@ def _embeddings(g: _Builder, weights: Weights, shape: Architecture, *, segments:
     looked_up = g.add("Gather", words, "ids")
     if weights[WORDS].dtype == np.float16:
         looked_up = g.add("Cast", looked_up, to=_FLOAT)
-    places = weights["embeddings.position_embeddings.weight"].astype(np.float32)
-    kinds = weights["embeddings.token_type_embeddings.weight"].astype(np.float32)
+    places = as_float32(weights["embeddings.position_embeddings.weight"])
+    kinds = as_float32(weights["embeddings.token_type_embeddings.weight"])
     if segments:
         looked_up = g.add("Add", looked_up, g.add("Gather", g.weight("kinds", kinds), "segments"))
     else:
         places = places + kinds[0]
     summed = g.add("Add", looked_up, g.add("Gather", g.weight("places", places), "positions"))
-    scale, bias = (weights[f"embeddings.LayerNorm.{part}"].astype(np.float32) for part in ("weight", "bias"))
+    scale, bias = (as_float32(weights[f"embeddings.LayerNorm.{part}"]) for part in ("weight", "bias"))
     return g.add(
         "LayerNormalization",
         summed,
@@ -224,10 +227,11 @@ def _embeddings(g: _Builder, weights: Weights, shape: Architecture, *, segments:
 class _Layers:
     """Parts of a transformer's layer, over tokens that stand end to end."""
 
-    def __init__(self, g: _Builder, weights: Weights, shape: Architecture) -> None:
+    def __init__(self, g: _Builder, weights: Weights, shape: Architecture, *, alone: bool) -> None:
         self._g = g
         self._weights = weights
         self._shape = shape
+        self._mask = "" if alone else "mask"
         self._placed: list[str] = []
 
     def global_layer(self, name: str, hidden: str) -> str:
@@ -259,9 +263,10 @@ class _Layers:
         rows = g.add("Reshape", projected, row)  # (3N, C): a token's query, key and value
         placed = [g.add("Gather", rows, part) for part in self._places()]  # (B, T, C) each
         attended = g.add(
-            "MultiHeadAttention", *placed, "", "mask", bias, domain=_CONTRIB, num_heads=heads
+            "MultiHeadAttention", *placed, "", self._mask, bias, domain=_CONTRIB, num_heads=heads
         )  # (B, T, C)
-        return g.add("Gather", g.add("Reshape", attended, row), "back")  # (N, C)
+        flat = g.add("Reshape", attended, row)
+        return g.add("Gather", flat, "back") if self._mask else flat  # (N, C)
 
     def _places(self) -> list[str]:
         """Where in `(3N, C)` the queries, keys and values stand that go to `(B, T)`."""
@@ -295,11 +300,11 @@ class _Layers:
         matrices = [self._weights[f"{part}.weight"] for part in parts]
         matrix = np.concatenate(matrices) if len(matrices) > 1 else matrices[0]
         if matrix.dtype != np.int8:
-            weight = g.weight(f"{name}.matrix", matrix.astype(np.float32, copy=False))
+            weight = g.weight(f"{name}.matrix", as_float32(matrix))
             return g.add("Gemm", x, weight, *biases, transB=1)
         weight = g.weight(f"{name}.matrix", matrix.T)
         scale = g.weight(f"{name}.scale", np.concatenate([self._weights[scale_of(part)] for part in parts]))
         return g.add("DynamicQuantizeMatMul", x, weight, scale, "", *biases, domain=_CONTRIB)
 
     def _vector(self, name: str) -> str:
-        return self._g.weight(name, self._weights[name].astype(np.float32))
+        return self._g.weight(name, as_float32(self._weights[name]))

@@ -188,7 +188,7 @@ def reader_model(stored: StoredReader, *, written_out: bool = False) -> SpanRead
     """The model of what was read; as `load_reader_model`."""
     base = load_span_encoder(stored.files, stored.span, written_out=written_out)
     model = SpanReader(base, segments=stored.segments)
-    weights = {name: torch.from_numpy(value) for name, value in stored.weights.items()}
+    weights = {name: torch.from_numpy(stored.weight(name)) for name in stored.names}
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:

@@ -19,6 +19,8 @@ _OPSET = 17
 _CONTRIB_OPSET = 1
 _FORMAT = 8
 """ONNX's version of its own format."""
+_WRITING = 2
+"""Raised when `written` writes the same description otherwise."""
 
 
 class Node(NamedTuple):
@@ -62,7 +64,7 @@ class GraphDescription:
     @property
     def file_name(self) -> str:
         """Of a file that was written from it: what it says decides it."""
-        versions = [_OPSET, _CONTRIB_OPSET, _FORMAT]
+        versions = [_OPSET, _CONTRIB_OPSET, _FORMAT, _WRITING]
         text = json.dumps([versions, asdict(self)], sort_keys=True)
         return f"graph-{hashlib.sha256(text.encode()).hexdigest()[:16]}.onnx"
 
@@ -90,7 +92,10 @@ def written(description: GraphDescription) -> bytes:
         tensor = TensorProto(name=name, data_type=number_of(dtype), dims=shape)
         tensor.data_location = TensorProto.EXTERNAL
         entry = tensor.external_data.add()
-        entry.key, entry.value = "location", "given"
+        entry.key, entry.value = (
+            "location",
+            ".",
+        )  # the runtime wants something that is there, and doesn't look into it
         return tensor
 
     def operation(node: Node) -> Any:

@@ -64,7 +64,7 @@ class StoredReader:
         span: The span layer.
         reading: Sizes of windows.
         no_answer: As in `ReaderSettings`.
-        weights: In float32, by the model's own names.
+        saved: By the model's own names: matrices in int8, each with its `SCALE`; all else as it is.
         fingerprint: SHA-256 over all that decides what scores come out.
     """
 
@@ -75,8 +75,19 @@ class StoredReader:
     span: SpanEncoderConfig
     reading: ReadingConfig
     no_answer: float
-    weights: dict[str, Weights]
+    saved: dict[str, Weights]
     fingerprint: str
+
+    @property
+    def names(self) -> list[str]:
+        """Of all weights."""
+        return [name for name in self.saved if not name.endswith(SCALE)]
+
+    def weight(self, name: str, rows: slice = slice(None)) -> Weights:
+        """A weight, or some of its rows; matrices in float32."""
+        value = self.saved[name][rows]
+        scale = self.saved.get(name + SCALE)
+        return value if scale is None else dequantise(value, scale[rows])
 
 
 def read_reader(name: str, files: EncoderFiles | None = None) -> StoredReader:
@@ -99,19 +110,15 @@ def read_reader(name: str, files: EncoderFiles | None = None) -> StoredReader:
     if files.fingerprint != settings.fingerprint:
         raise EncoderError(f"the span scorer at {name!r} was trained on another version of {files.name!r}")
     span, reading = _sizes(settings, name)
-    try:
-        weights = {
-            key: dequantise(value, saved[key + SCALE]) if key + SCALE in saved else value
-            for key, value in saved.items()
-            if not key.endswith(SCALE)
-        }
-    except ValueError as error:
-        raise EncoderError(
-            f"the span scorer at {name!r} doesn't load: {str(error).splitlines()[0]}"
-        ) from error
+    for key, scale in saved.items():
+        of = saved.get(key.removesuffix(SCALE))
+        if key.endswith(SCALE) and (
+            of is None or of.ndim != 2 or scale.shape != (len(of), of.shape[1] / GROUP)
+        ):
+            raise EncoderError(f"the span scorer at {name!r} doesn't load: {key} isn't what its name says")
     digest = hashlib.sha256(text.encode() + (folder / READER_WEIGHTS).read_bytes()).hexdigest()
     return StoredReader(
-        name, folder, files, settings.segments, span, reading, settings.no_answer, weights, digest
+        name, folder, files, settings.segments, span, reading, settings.no_answer, saved, digest
     )
 
 

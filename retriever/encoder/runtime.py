@@ -25,7 +25,7 @@ from retriever.errors import EncoderError
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 Scores = NDArray[np.float32]
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 RuntimeName = Literal["auto", "torch", "onnx"]
 
 
@@ -36,10 +36,13 @@ class Embeds(Protocol):
     def description(self) -> Description:
         """What computes, and in which numbers."""
 
-    def embed(self, rows: Sequence[Ids], *, narrow: bool = False) -> Vectors:
+    def embed(self, rows: Sequence[Ids], *, bulk: bool = False, narrow: bool = False) -> Vectors:
         """Token ids of each of `B` texts, special tokens included, to vectors of length 1, `(B, C)`.
 
-        `narrow` asks for one processor only, beside others.
+        Args:
+            rows: Of each text.
+            bulk: They are passages, of which there may be thousands; else questions.
+            narrow: On one processor only, beside others.
         """
 
 
@@ -60,7 +63,7 @@ class Description:
 
     Attributes:
         runtime: `torch` or `onnx`.
-        precision: `float32`, `bfloat16` or `int8`: what products are computed in.
+        precision: `float32`, `bfloat16` or `int8`: what products are computed in; an encoder's, for passages.
         device: `cpu`, or a GPU's name.
         dimension: Length of a token's vector.
         side_by_side: How many threads it is worth reading with at once.
@@ -92,11 +95,12 @@ def embedder(
         EncoderError: It can't be loaded, or not by the runtime that is asked for.
     """
     if _asks_for_onnx(runtime, precision, device):
-        from retriever.encoder import onnx_runtime
+        from retriever.encoder.onnx_runtime import OnnxEmbedder
+        from retriever.encoder.onnx_weights import encoder_weights
 
-        weights = onnx_runtime.encoder_weights(files)
+        weights = encoder_weights(files, whole=True)
         if weights is not None:
-            return onnx_runtime.OnnxEmbedder(files, weights)
+            return OnnxEmbedder(files, weights, whole=precision == "float32")
         _refuse(runtime, files)
     from retriever.encoder.torch_runtime import TorchEmbedder
 
@@ -122,11 +126,12 @@ def reader(
         EncoderError: As for `embedder`.
     """
     if _asks_for_onnx(runtime, precision, device):
-        from retriever.encoder import onnx_runtime
+        from retriever.encoder.onnx_runtime import OnnxReader
+        from retriever.encoder.onnx_weights import reader_weights
 
-        weights = onnx_runtime.reader_weights(stored, whole=precision == "float32")
+        weights = reader_weights(stored, whole=precision == "float32")
         if weights is not None:
-            return onnx_runtime.OnnxReader(stored, weights)
+            return OnnxReader(stored, weights)
         _refuse(runtime, stored.files)
     from retriever.encoder.torch_runtime import TorchReader
 

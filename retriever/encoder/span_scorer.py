@@ -15,7 +15,7 @@ from retriever.encoder.reading import PairLayout, ReadingConfig, Window
 from retriever.encoder.runtime import Description, Reads, RuntimeName, reader
 from retriever.encoder.spans import Scores, SpanScores, normalise
 from retriever.encoder.structure import answers_in, spelled
-from retriever.encoder.tokenizer import Tokenizer
+from retriever.encoder.tokenizer import Tokenizer, tokenizer_of
 from retriever.types import Passage
 
 
@@ -93,7 +93,7 @@ class SpanScorer:
         """
         stored = read_reader(name)
         model = reader(stored, precision=precision, device=device, runtime=runtime)
-        tokenizer = Tokenizer.from_folder(stored.files.folder)
+        tokenizer = tokenizer_of(stored.files)
         return cls(model, tokenizer, stored.reading, stored.fingerprint, stored.folder, stored.no_answer)
 
     @property

@@ -7,7 +7,9 @@ each: half-open, in code points, into the text as it was given.
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 from tokenizers import BertWordPieceTokenizer, Encoding
 from tokenizers import Tokenizer as FastTokenizer
 
+from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles
 from retriever.errors import EncoderError
 
+_LOADING = threading.Lock()
 _OTHER_VOCABULARIES = ("vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 
 
@@ -87,6 +91,23 @@ class Tokenizer:
         """Ids and places of each text's tokens, special tokens left out."""
         encodings: list[Encoding] = self._backend.encode_batch(texts, add_special_tokens=False)
         return [(np.asarray(encoding.ids, dtype=np.int64), encoding.offsets) for encoding in encodings]
+
+
+def tokenizer_of(files: EncoderFiles) -> Tokenizer:
+    """The tokenizer of an encoder; that of the model that comes along is loaded once for all that use it.
+
+    Raises:
+        EncoderError: As for `Tokenizer.from_folder`.
+    """
+    if files.name != DEFAULT_ENCODER:
+        return Tokenizer.from_folder(files.folder)
+    with _LOADING:  # encoder and span scorer ask side by side
+        return _of_shipped(files.folder)
+
+
+@cache
+def _of_shipped(folder: Path) -> Tokenizer:
+    return Tokenizer.from_folder(folder)
 
 
 def _settings(folder: Path, name: str) -> dict[str, object]:

@@ -51,7 +51,7 @@ class TorchEmbedder:
         weight = self._model.projection.weight
         return Description("torch", _name(weight.dtype), self._device.type, self._model.hidden_size)
 
-    def embed(self, rows: Sequence[Ids], *, narrow: bool = False) -> Vectors:
+    def embed(self, rows: Sequence[Ids], *, bulk: bool = False, narrow: bool = False) -> Vectors:
         """Token ids of each text, special tokens included, to vectors of length 1, `(B, C)`."""
         vectors = np.empty((len(rows), self._model.hidden_size), dtype=np.float32)
         numbers = range(len(rows))
@@ -166,7 +166,7 @@ def _device(name: str | None) -> torch.device:
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "int8":
-        raise EncoderError("in int8 only ONNX Runtime reads: pip install 'spanseek[fast]'")
+        raise EncoderError("in int8 only ONNX Runtime computes: pip install 'spanseek[fast]'")
     if precision == "bfloat16" or (precision == "auto" and computes_bfloat16(device)):
         return torch.bfloat16
     return torch.float32

@@ -44,8 +44,8 @@ def average(readers: Sequence[Path], out: Path) -> None:
         same = (other.files.fingerprint, other.span, other.reading, other.segments)
         if same != (first.files.fingerprint, first.span, first.reading, first.segments):
             raise SpanseekError(f"{other.name} and {first.name} are of different build: they have no average")
-    weights = {name: np.mean([other.weights[name] for other in stored], axis=0) for name in first.weights}
-    model = reader_model(replace(first, weights=weights))
+    weights = {name: np.mean([other.weight(name) for other in stored], axis=0) for name in first.names}
+    model = reader_model(replace(first, saved=weights))
     model.freeze_embeddings()
     out.mkdir(parents=True, exist_ok=True)
     save_reader(model, first.files, first.reading, out)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from retriever.confidence import CONFIDENCE
 from retriever.encoder.backbone import SPAN_CONFIG, find_encoder
 from retriever.encoder.onnx_file import written
-from retriever.encoder.onnx_runtime import encoder_graph, encoder_weights, reader_graph, reader_weights
+from retriever.encoder.onnx_weights import encoder_graph, encoder_weights, reader_graph, reader_weights
 from retriever.encoder.reader_files import READER_SETTINGS, READER_WEIGHTS, ReaderSettings, read_reader
 from retriever.encoder.shipped import SUMS, sha256
 
@@ -76,10 +76,12 @@ def write_graphs(folder: Path) -> list[str]:
         path.unlink()
     files = find_encoder(str(folder))
     stored = read_reader(str(folder), files)
-    embedding, reading = encoder_weights(files), reader_weights(stored)
+    of_questions, of_passages = encoder_weights(files, whole=True), encoder_weights(files)
+    reading = reader_weights(stored)
     names = []
-    if embedding is not None and reading is not None:
-        for graph in (encoder_graph(files, embedding), reader_graph(stored, reading)):
+    if of_questions is not None and of_passages is not None and reading is not None:
+        embed = encoder_graph(files, of_questions), encoder_graph(files, of_passages, alone=True)
+        for graph in (*embed, reader_graph(stored, reading)):
             names.append(graph.description.file_name)
             (folder / names[-1]).write_bytes(written(graph.description))
     return names
