@@ -28,14 +28,20 @@ def widened(halves: NDArray[np.uint16], into: NDArray[np.uint32]) -> NDArray[np.
     return wide
 
 
-def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Any array in float32; the same one, if it is."""
+def as_float32(array: NDArray[Any], into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Any array in float32; the same one, if it is and nothing is given to put it `into`."""
     if array.dtype != np.float16:
-        return array.astype(np.float32, copy=False)
-    halves = np.ascontiguousarray(array).reshape(-1).view(np.uint16)
-    if (halves & 0x7C00 == 0x7C00).any():
-        return array.astype(np.float32)  # not all of them are finite
-    wide = np.empty(halves.size, dtype=np.uint32)
+        if into is None:
+            return array.astype(np.float32, copy=False)
+        into[...] = array
+        return into
+    if into is None:
+        into = np.empty(array.shape, dtype=np.float32)
+    halves, wide = np.ascontiguousarray(array).reshape(-1).view(np.uint16), into.reshape(-1).view(np.uint32)
     for first in range(0, halves.size, _AT_ONCE):
-        widened(halves[first : first + _AT_ONCE], wide[first : first + _AT_ONCE])
-    return wide.view(np.float32).reshape(array.shape)
+        some = halves[first : first + _AT_ONCE]
+        if (some & 0x7C00 == 0x7C00).any():  # not all of them are finite
+            wide[first : first + _AT_ONCE].view(np.float32)[...] = some.view(np.float16)
+        else:
+            widened(some, wide[first : first + _AT_ONCE])
+    return into

@@ -36,6 +36,9 @@ def test_arrays_of_any_shape_are_converted(block: int, monkeypatch: pytest.Monke
         assert found.dtype == np.float32
         assert found.shape == array.shape
         assert np.array_equal(found, array.astype(np.float32))
+        into = np.full(array.shape, np.nan, dtype=np.float32)
+        assert half.as_float32(array, into) is into
+        assert np.array_equal(into, found)
 
 
 def test_what_is_not_finite_stays_so() -> None:
@@ -47,3 +50,5 @@ def test_other_types_are_taken_as_they_are() -> None:
     single = np.ones(3, dtype=np.float32)
     assert half.as_float32(single) is single
     assert half.as_float32(np.arange(3)).tolist() == [0, 1, 2]
+    assert half.as_float32(np.arange(3), into := np.empty(3, dtype=np.float32)) is into
+    assert into.tolist() == [0, 1, 2]

@@ -36,6 +36,8 @@ _FLOAT = 1
 """float32 among ONNX's types."""
 _MASKED = -1e9
 _LARGEST = 63
+_PIECE = 1 << 24
+_ALIGNED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class _Builder:
     nodes: list[Node] = field(default_factory=list)
     weights: Weights = field(default_factory=dict)
     small: dict[str, list[int]] = field(default_factory=dict)
+    _free: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, dtype=np.uint8))
 
     def add(self, kind: str, *inputs: str, domain: str = "", **attributes: float) -> str:
         """A node; gives the name of what comes out."""
@@ -117,6 +120,14 @@ class _Builder:
         """A weight, which the runtime is given."""
         self.weights.setdefault(name, np.ascontiguousarray(value))
         return name
+
+    def room(self, shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
+        """Memory for a weight, in large pieces: numpy asks for huge pages there, and a page costs as much as many sums."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if size > len(self._free):
+            self._free = np.empty(max(size, _PIECE), dtype=np.uint8)
+        piece, self._free = self._free[:size], self._free[-(-size // _ALIGNED) * _ALIGNED :]
+        return piece.view(dtype).reshape(shape)
 
     def constant(self, name: str, *values: int) -> str:
         """A small constant, a number or several, which the graph holds itself."""
@@ -300,9 +311,13 @@ class _Layers:
         matrices = [self._weights[f"{part}.weight"] for part in parts]
         matrix = np.concatenate(matrices) if len(matrices) > 1 else matrices[0]
         if matrix.dtype != np.int8:
-            weight = g.weight(f"{name}.matrix", as_float32(matrix))
+            if matrix.dtype != np.float32:
+                matrix = as_float32(matrix, g.room(matrix.shape, np.float32))
+            weight = g.weight(f"{name}.matrix", matrix)
             return g.add("Gemm", x, weight, *biases, transB=1)
-        weight = g.weight(f"{name}.matrix", matrix.T)
+        turned = g.room(matrix.T.shape, np.int8)
+        turned[...] = matrix.T
+        weight = g.weight(f"{name}.matrix", turned)
         scale = g.weight(f"{name}.scale", np.concatenate([self._weights[scale_of(part)] for part in parts]))
         return g.add("DynamicQuantizeMatMul", x, weight, scale, "", *biases, domain=_CONTRIB)
 

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -188,7 +189,8 @@ def reader_model(stored: StoredReader, *, written_out: bool = False) -> SpanRead
     """The model of what was read; as `load_reader_model`."""
     base = load_span_encoder(stored.files, stored.span, written_out=written_out)
     model = SpanReader(base, segments=stored.segments)
-    weights = {name: torch.from_numpy(stored.weight(name)) for name in stored.names}
+    arrays = {name: np.require(stored.weight(name), requirements="W") for name in stored.names}
+    weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:

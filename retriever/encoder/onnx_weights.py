@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from retriever.encoder.backbone import (
+    DEFAULT_ENCODER,
     SPAN_WEIGHTS,
     WEIGHTS,
     EncoderFiles,
@@ -23,6 +24,7 @@ from retriever.encoder.backbone import (
 from retriever.encoder.graph import WORDS, Architecture, Graph, Weights, build, in_8_bits, scale_of
 from retriever.encoder.packs import first_position
 from retriever.encoder.reader_files import StoredReader
+from retriever.encoder.shipped import shipped_tensors
 from retriever.errors import EncoderError
 
 Array = NDArray[Any]
@@ -94,20 +96,13 @@ def reader_weights(stored: StoredReader, *, whole: bool = False) -> Weights | No
                 f"the span scorer at {stored.name!r} doesn't load: {name} is {found}, not {size}"
             )
     weights = dict(embeddings)
-    small = (
-        frozenset()
-        if whole
-        else frozenset(_that_stand_8_bits({n: stored.saved[stored_as[n]] for n in expected}, shape))
-    )
-    for name in expected:
-        key = stored_as[name]
-        if name in small:
-            rows = expected[name][0]
-            weights[name], weights[scale_of(name.removesuffix(".weight"))] = _small(
-                rows, partial(stored.weight, key)
-            )
-        else:
+    small = _that_stand_8_bits({name: stored.saved[key] for name, key in stored_as.items()}, shape)
+    for name, key in stored_as.items():
+        if whole or name not in small:
             weights[name] = stored.weight(key)
+        else:
+            rows, scale = expected[name][0], scale_of(name.removesuffix(".weight"))
+            weights[name], weights[scale] = _small(rows, partial(stored.weight, key))
     return weights
 
 
@@ -170,6 +165,8 @@ def _shape(files: EncoderFiles) -> Architecture | None:
 
 def _backbone(files: EncoderFiles, wanted: str) -> Weights:
     """Those of a backbone's weights whose name begins with `wanted`, by today's names; none, if it has other ones."""
+    if files.name == DEFAULT_ENCODER:
+        return {name: value for name, value in shipped_tensors(WEIGHTS).items() if name.startswith(wanted)}
     weights: Weights = {}
     try:
         with safe_open(files.folder / WEIGHTS, "numpy") as saved:

@@ -20,7 +20,7 @@ from retriever.config import Saved
 from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles, find_encoder
 from retriever.encoder.reading import ReadingConfig
 from retriever.encoder.settings import SpanEncoderConfig
-from retriever.encoder.shipped import shipped_folder
+from retriever.encoder.shipped import shipped_folder, shipped_tensors
 from retriever.errors import EncoderError, IndexFormatError
 
 READER_SETTINGS = "reader.json"
@@ -116,7 +116,8 @@ def read_reader(name: str, files: EncoderFiles | None = None) -> StoredReader:
             of is None or of.ndim != 2 or scale.shape != (len(of), of.shape[1] / GROUP)
         ):
             raise EncoderError(f"the span scorer at {name!r} doesn't load: {key} isn't what its name says")
-    digest = hashlib.sha256(text.encode() + (folder / READER_WEIGHTS).read_bytes()).hexdigest()
+    with (folder / READER_WEIGHTS).open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.sha256(text.encode())).hexdigest()
     return StoredReader(
         name, folder, files, settings.segments, span, reading, settings.no_answer, saved, digest
     )
@@ -133,7 +134,13 @@ def _read(folder: Path, name: str) -> tuple[str, ReaderSettings, dict[str, Weigh
     """The settings as they are written and as they are meant, and the tensors."""
     try:
         text = (folder / READER_SETTINGS).read_text(encoding="utf-8")
-        return text, ReaderSettings.from_json(text), load_file(folder / READER_WEIGHTS)
+        settings = ReaderSettings.from_json(text)
+        shipped = name == DEFAULT_ENCODER
+        return (
+            text,
+            settings,
+            shipped_tensors(READER_WEIGHTS) if shipped else load_file(folder / READER_WEIGHTS),
+        )
     except (OSError, ValueError, TypeError, SafetensorError, IndexFormatError) as error:
         raise _damaged(name, error) from error
 

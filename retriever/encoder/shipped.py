@@ -10,6 +10,10 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from retriever.errors import EncoderError
 
@@ -18,6 +22,7 @@ SUMS = "sha256.json"
 SUMS_SHA256 = "e698b00c80e54af84e4592c81e03a2a0044eb2b813cf55621b42f6f32c706d55"
 """Of that file itself, so that the code says which model it goes with."""
 
+_TYPES = {"F16": np.float16, "F32": np.float32, "I8": np.int8}
 _PACKAGED = Path(__file__).resolve().parent.parent / "model"
 _CHECKOUT = Path(__file__).resolve().parents[2] / "data" / "model"
 
@@ -34,6 +39,27 @@ def shipped_folder() -> Path:
 def shipped_sums() -> dict[str, str]:
     """SHA-256 of its files, by name, as they were found; raises as `shipped_folder` does."""
     return _checked()[1]
+
+
+def shipped_tensors(name: str) -> dict[str, NDArray[Any]]:
+    """What is in a safetensors file of it, by name: views of the file, so that only what is used is read.
+
+    The format is eight bytes with the length of a header, the header in JSON, and the tensors. What people train is
+    copied from its files instead, since those may be written anew while they are open.
+
+    Raises:
+        EncoderError: As `shipped_folder`.
+    """
+    data = np.memmap(shipped_folder() / name, dtype=np.uint8, mode="r").view(np.ndarray)
+    begin = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    header = json.loads(data[8:begin].tobytes())
+    tensors = {}
+    for tensor, entry in header.items():
+        if tensor != "__metadata__":
+            first, last = entry["data_offsets"]
+            values = data[begin + first : begin + last].view(_TYPES[entry["dtype"]])
+            tensors[tensor] = values.reshape(entry["shape"])
+    return tensors
 
 
 @cache
