@@ -48,6 +48,15 @@ def test_an_exact_file_gives_what_numpy_gives(tmp_path: Path) -> None:
     assert [len(ids) for ids, _ in file.search_many(matrix[:2], 600, ids[100:])] == [100, 100]
 
 
+def test_half_floats_are_widened_to_the_bit() -> None:
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    finite = bits[np.isfinite(bits.view(np.float16))]
+    wide = vectors._widened(finite, np.empty(len(finite), dtype=np.uint32))
+    assert (
+        wide.view(np.uint32).tolist() == finite.view(np.float16).astype(np.float32).view(np.uint32).tolist()
+    )
+
+
 @pytest.mark.parametrize("block", [64, 1024])
 def test_what_is_near_several_is_found_at_once(
     root: Path, monkeypatch: pytest.MonkeyPatch, block: int

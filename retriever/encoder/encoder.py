@@ -19,7 +19,7 @@ class TextEncoder:
     Args:
         files: From `find_encoder`.
         precision: `float32` is the reference. `int8`, in which only ONNX Runtime computes: most products of passages
-            in 8 bits, 1.3 times as fast, at a cosine of 0.99 to 0.998; questions stay in float32. `bfloat16`, in which
+            in 8 bits, 1.3 to 1.5 times as fast, at a cosine of 0.99 to 0.998; questions stay in float32. `bfloat16`, in which
             only torch computes, is about 2.5 times faster where the hardware computes in it, and differs by a cosine of
             less than 0.001. `auto`: `int8` with ONNX Runtime; with torch `bfloat16` on hardware that computes in it,
             else `float32`.

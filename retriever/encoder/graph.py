@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from retriever.encoder.onnx_file import GraphDescription, Input, Node
 from retriever.encoder.settings import SpanEncoderConfig
-from retriever.half import as_float32
 
 Array = NDArray[Any]
 Weights = dict[str, Array]
@@ -37,7 +36,9 @@ _FLOAT = 1
 _MASKED = -1e9
 _LARGEST = 63
 _PIECE = 1 << 24
+"""Bytes that are asked of the system at once for weights; what isn't touched of it costs nothing."""
 _ALIGNED = 64
+"""Bytes between places where a weight may begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +122,20 @@ class _Builder:
         self.weights.setdefault(name, np.ascontiguousarray(value))
         return name
 
-    def room(self, shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
-        """Memory for a weight, in large pieces: numpy asks for huge pages there, and a page costs as much as many sums."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    def placed(self, matrix: Array, dtype: type[np.generic]) -> Array:
+        """A matrix of this type, row by row: itself, or a copy in a large piece of memory.
+
+        For those numpy asks for huge pages, and a page that is touched for the first time costs as much as many sums.
+        """
+        if matrix.dtype == dtype and matrix.flags.c_contiguous:
+            return matrix
+        size = matrix.size * np.dtype(dtype).itemsize
         if size > len(self._free):
             self._free = np.empty(max(size, _PIECE), dtype=np.uint8)
-        piece, self._free = self._free[:size], self._free[-(-size // _ALIGNED) * _ALIGNED :]
-        return piece.view(dtype).reshape(shape)
+        copy = self._free[:size].view(dtype).reshape(matrix.shape)
+        self._free = self._free[-(-size // _ALIGNED) * _ALIGNED :]
+        copy[...] = matrix
+        return copy
 
     def constant(self, name: str, *values: int) -> str:
         """A small constant, a number or several, which the graph holds itself."""
@@ -195,7 +203,7 @@ def in_8_bits(matrix: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     That is 7 bits: with 8, the sum of two products can be more than the 16 bits in which processors without VNNI
     instructions keep it, and is cut off.
     """
-    matrix = as_float32(matrix)
+    matrix = matrix.astype(np.float32, copy=False)
     scale = np.maximum(np.abs(matrix).max(axis=1), np.finfo(np.float32).tiny) / _LARGEST
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale
 
@@ -218,14 +226,14 @@ def _embeddings(g: _Builder, weights: Weights, shape: Architecture, *, segments:
     looked_up = g.add("Gather", words, "ids")
     if weights[WORDS].dtype == np.float16:
         looked_up = g.add("Cast", looked_up, to=_FLOAT)
-    places = as_float32(weights["embeddings.position_embeddings.weight"])
-    kinds = as_float32(weights["embeddings.token_type_embeddings.weight"])
+    places = weights["embeddings.position_embeddings.weight"].astype(np.float32)
+    kinds = weights["embeddings.token_type_embeddings.weight"].astype(np.float32)
     if segments:
         looked_up = g.add("Add", looked_up, g.add("Gather", g.weight("kinds", kinds), "segments"))
     else:
         places = places + kinds[0]
     summed = g.add("Add", looked_up, g.add("Gather", g.weight("places", places), "positions"))
-    scale, bias = (as_float32(weights[f"embeddings.LayerNorm.{part}"]) for part in ("weight", "bias"))
+    scale, bias = (weights[f"embeddings.LayerNorm.{part}"].astype(np.float32) for part in ("weight", "bias"))
     return g.add(
         "LayerNormalization",
         summed,
@@ -311,15 +319,11 @@ class _Layers:
         matrices = [self._weights[f"{part}.weight"] for part in parts]
         matrix = np.concatenate(matrices) if len(matrices) > 1 else matrices[0]
         if matrix.dtype != np.int8:
-            if matrix.dtype != np.float32:
-                matrix = as_float32(matrix, g.room(matrix.shape, np.float32))
-            weight = g.weight(f"{name}.matrix", matrix)
+            weight = g.weight(f"{name}.matrix", g.placed(matrix, np.float32))
             return g.add("Gemm", x, weight, *biases, transB=1)
-        turned = g.room(matrix.T.shape, np.int8)
-        turned[...] = matrix.T
-        weight = g.weight(f"{name}.matrix", turned)
+        weight = g.weight(f"{name}.matrix", g.placed(matrix.T, np.int8))
         scale = g.weight(f"{name}.scale", np.concatenate([self._weights[scale_of(part)] for part in parts]))
         return g.add("DynamicQuantizeMatMul", x, weight, scale, "", *biases, domain=_CONTRIB)
 
     def _vector(self, name: str) -> str:
-        return self._g.weight(name, as_float32(self._weights[name]))
+        return self._g.weight(name, self._weights[name].astype(np.float32))

@@ -92,10 +92,8 @@ def written(description: GraphDescription) -> bytes:
         tensor = TensorProto(name=name, data_type=number_of(dtype), dims=shape)
         tensor.data_location = TensorProto.EXTERNAL
         entry = tensor.external_data.add()
-        entry.key, entry.value = (
-            "location",
-            ".",
-        )  # the runtime wants something that is there, and doesn't look into it
+        # The runtime wants something that is there, and doesn't look into it.
+        entry.key, entry.value = "location", "."
         return tensor
 
     def operation(node: Node) -> Any:

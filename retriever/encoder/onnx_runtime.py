@@ -15,12 +15,7 @@ from retriever.encoder.backbone import DEFAULT_ENCODER, EncoderFiles, first_line
 from retriever.encoder.graph import WORDS, Graph, Weights, band
 from retriever.encoder.onnx_file import ready, written
 from retriever.encoder.onnx_weights import encoder_graph, encoder_weights, reader_graph
-from retriever.encoder.packs import (
-    ascending,
-    first_position,
-    packs,
-    rectangle,
-)
+from retriever.encoder.packs import ascending, first_position, packs, rectangle
 from retriever.encoder.reader_files import StoredReader
 from retriever.encoder.reading import Window
 from retriever.encoder.runtime import Description, Scores, Vectors, threads
@@ -30,8 +25,8 @@ Ids = NDArray[np.int64]
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 _FEW = 8
-"""After so many passes weights are packed, put into the runtime's own order. It takes as long as some twenty questions
-gain by it, and a process that answers one doesn't come that far."""
+"""After so many passes the weights of questions' model are packed, put into the runtime's own order. It takes as long as
+about so many questions gain by it, and a process that answers one doesn't come that far."""
 
 
 class _Model:

@@ -135,12 +135,9 @@ def _read(folder: Path, name: str) -> tuple[str, ReaderSettings, dict[str, Weigh
     try:
         text = (folder / READER_SETTINGS).read_text(encoding="utf-8")
         settings = ReaderSettings.from_json(text)
-        shipped = name == DEFAULT_ENCODER
-        return (
-            text,
-            settings,
-            shipped_tensors(READER_WEIGHTS) if shipped else load_file(folder / READER_WEIGHTS),
-        )
+        if name == DEFAULT_ENCODER:
+            return text, settings, shipped_tensors(READER_WEIGHTS)
+        return text, settings, load_file(folder / READER_WEIGHTS)
     except (OSError, ValueError, TypeError, SafetensorError, IndexFormatError) as error:
         raise _damaged(name, error) from error
 

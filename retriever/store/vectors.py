@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.errors import REPAIR, IndexDamagedError
-from retriever.half import widened
 from retriever.store.manifest import Shard
 
 Ids = NDArray[np.int64]
@@ -28,6 +27,8 @@ _WRITTEN_AT_ONCE = 1 << 20
 _READ_AT_ONCE = 1 << 22
 _WIDENED_AT_ONCE = 1024
 """Vectors: a block of them stays in the processor's cache."""
+_BIAS = np.float32(2.0 ** (127 - 15))
+"""Between the exponents of float32 and of float16."""
 
 
 class DenseHit(NamedTuple):
@@ -168,7 +169,7 @@ class ExactFile:
         block = np.empty((min(_WIDENED_AT_ONCE, len(ids)), codes.shape[1]), dtype=np.uint32)
         for first in range(0, len(ids), _WIDENED_AT_ONCE):
             some = codes[first : first + _WIDENED_AT_ONCE]
-            np.matmul(widened(some, block[: len(some)]), vectors.T, out=scores[first : first + len(some)])
+            np.matmul(_widened(some, block[: len(some)]), vectors.T, out=scores[first : first + len(some)])
         if len(without):
             scores[np.isin(ids, without)] = -np.inf
         found = []
@@ -184,6 +185,20 @@ class ExactFile:
         size = self._index.ntotal * self._index.d
         bits: NDArray[np.uint8] = faiss.rev_swig_ptr(quantiser.codes.data(), 2 * size)
         return bits.view(np.uint16).reshape(self._index.ntotal, self._index.d)
+
+
+def _widened(halves: NDArray[np.uint16], into: NDArray[np.uint32]) -> Vectors:
+    """The bits of finite float16 as float32, in the memory of `into`; numpy's own way takes three times as long.
+
+    Sign, exponent and fraction are shifted to where float32 has them, the exponent then counts from another bias.
+    """
+    signed = into.view(np.int32)
+    signed[...] = halves.view(np.int16)  # copies the sign to all upper bits
+    np.left_shift(signed, 13, out=signed)
+    np.bitwise_and(into, np.uint32(0x8FFFFFFF), out=into)
+    wide = into.view(np.float32)
+    np.multiply(wide, _BIAS, out=wide)
+    return wide
 
 
 def open_file(folder: Path, shard: Shard, dimension: int) -> Any:
