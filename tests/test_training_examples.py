@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.encoder import TextEncoder
+from retriever.encoder.structure import spelled
 from retriever.evaluation import GradedQuestion
 from retriever.training.examples import (
     Example,
@@ -108,7 +109,7 @@ def test_tokens_cover_the_answer_and_nothing_beside_it(
     answer = context[start:end]
     question = GradedQuestion("q", "who", context, "", (TextSpan(start, end, answer),), (answer,))
     examples = tokenize([question], tiny_encoder.tokenizer).examples
-    offsets = tiny_encoder.token_spans(context)
+    offsets = tiny_encoder.token_spans(spelled(context))  # what the span scorer reads
     touched = [i for i, (s, e) in enumerate(offsets) if s < end and e > start]
     if not touched:
         assert examples == []
@@ -117,6 +118,15 @@ def test_tokens_cover_the_answer_and_nothing_beside_it(
     covered = context[offsets[touched[0]][0] : offsets[touched[-1]][1]]
     letters = "".join(c for c in answer if c.isalnum())
     assert letters in "".join(c for c in covered if c.isalnum())
+
+
+def test_tables_are_read_as_the_span_scorer_reads_them(tiny_encoder: TextEncoder) -> None:
+    context = "cat    mat\ndog    hat\n"
+    questions = [graded("what", context), graded("what", "cat mat")]
+    table, plain = tokenize(questions, tiny_encoder.tokenizer).passages
+    assert list(table.ids) == list(tiny_encoder.tokenizer.ids([spelled(context)])[0])
+    assert len(table.ids) > len(tiny_encoder.tokenizer.ids([context])[0])
+    assert list(plain.ids) == list(tiny_encoder.tokenizer.ids(["cat mat"])[0])
 
 
 def test_documents_are_held_back_whole_and_always_the_same() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from indexer import Indexer, InputDocument
-from retriever import DatasetError, Retriever
+from retriever import ChunkingConfig, DatasetError, Retriever
 from retriever.training.own import OwnQuestion, is_own, load_own, locate
 
 if TYPE_CHECKING:
@@ -45,10 +45,37 @@ def test_a_part_of_a_word_is_no_answer(retriever: Retriever) -> None:
     assert len(lost) == 1
 
 
-def test_a_question_without_an_answer_takes_the_best_passage(retriever: Retriever) -> None:
+def test_words_end_where_scripts_without_spaces_go_on(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
+    with Indexer.open(tmp_path / "index", encoder=tiny_encoder) as indexer:
+        indexer.add_documents([InputDocument("order", "Dunlinを12本設置しました。B12本")])
+    with Retriever.open(tmp_path / "index", encoder=tiny_encoder) as retriever:
+        found, _ = locate(retriever, [OwnQuestion("何本ですか", (answer,)) for answer in ("12本", "Dunlin")])
+    assert [question.answers[0].start for question in found] == [7, 0]
+
+
+def test_a_question_without_an_answer_takes_the_best_passages(retriever: Retriever) -> None:
     found, _ = locate(retriever, [OwnQuestion("who approves a release in winter?", ())])
-    assert found[0].answers == ()
+    assert len(found) == len({question.context for question in found}) == 3
+    assert {question.answers for question in found} == {()}
     assert "release" in found[0].context or "winter" in found[0].context
+
+
+def test_a_known_place_tells_which_passage_is_meant(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
+    old, new = "# Old terms\n\nClaims within 30 days.\n\n", "# New terms\n\nClaims within 30 days.\n"
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    (folder / "terms.md").write_text(old + new)
+    with Indexer.open(tmp_path / "index", encoder=tiny_encoder, chunking=ChunkingConfig(16, 4)) as indexer:
+        indexer.add_paths([folder])
+    rows = [
+        OwnQuestion("claims?", ("30 days",), "terms.md", text.index("30 days") + moved)
+        for text, moved in ((old, 0), (new, len(old)))
+    ]
+    with Retriever.open(tmp_path / "index", encoder=tiny_encoder) as retriever:
+        found, lost = locate(retriever, rows)
+    assert not lost
+    assert [question.title.split(" > ")[-1] for question in found] == ["Old terms", "New terms"]
+    assert len({question.document for question in found}) == 1
 
 
 def test_rows_are_told_from_squad_rows(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class GradedQuestion:
         title: Of the document that the passage is of; maybe empty.
         answers: Spans of `context`, one for each annotator; empty if the passage doesn't answer.
         accepted: Every text that counts as right: those of `answers`, and others that the set names.
+        document: Which document that is, where its title doesn't tell.
     """
 
     id: str
@@ -34,6 +35,7 @@ class GradedQuestion:
     title: str
     answers: tuple[TextSpan, ...]
     accepted: tuple[str, ...]
+    document: str = ""
 
 
 def load_questions(path: Path) -> list[GradedQuestion]:

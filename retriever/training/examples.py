@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.encoder.structure import spelled
 from retriever.encoder.tokenizer import Tokenizer
 from retriever.evaluation.questions import GradedQuestion
 
@@ -83,7 +84,8 @@ def tokenize(
     number = {context: i for i, context in enumerate(contexts)}
     passages: list[PassageTokens] = []
     places: list[list[tuple[int, int]]] = []
-    for context, (ids, offsets) in zip(contexts, tokenizer.encode(contexts), strict=True):
+    read = tokenizer.encode([spelled(context) for context in contexts])
+    for context, (ids, offsets) in zip(contexts, read, strict=True):
         starts = [start for start, _ in offsets]
         begins = [bisect_left(starts, match.end()) for match in _SENTENCE_END.finditer(context)]
         sentences = tuple(dict.fromkeys([0, *(begin for begin in begins if begin < len(ids))]))
@@ -146,7 +148,7 @@ def held_back_questions(
 
 def group_of(question: GradedQuestion) -> str:
     """What it shares with the other questions about its document."""
-    return question.title or question.context
+    return question.document or question.title or question.context
 
 
 def tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:

@@ -1,7 +1,9 @@
 """Questions about documents of an index, as examples: people know the answer, not where it stands.
 
 A row `{"question", "answers": ["text", ...], "document"?}` becomes an example by finding the passage: of what the
-search ranks high for the question, the first in which an answer stands word for word.
+search ranks high for the question, the first in which an answer stands word for word. Where the place is known, an
+answer is `{"text", "answer_start"}`, in code points of the document's text. A question without an answer becomes
+several examples: none of the passages that are ranked highest for it answers.
 """
 
 from __future__ import annotations
@@ -14,21 +16,32 @@ from pathlib import Path
 from typing import Any
 
 from retriever.api import Retriever
+from retriever.context import context_line
 from retriever.errors import DatasetError
 from retriever.evaluation.lines import numbered_lines
 from retriever.evaluation.questions import GradedQuestion
-from retriever.types import TextSpan
+from retriever.types import Hit, TextSpan
 
 _DEPTH = 50
+_LETTER = r"[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]"
+"""What a word goes on with: no letter of Thai, Lao, Japanese or Chinese, which are written without space."""
+_UNANSWERED = 3
+"""Passages that a question without an answer is read in."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnQuestion:
-    """A question and the texts that answer it; none: the documents don't say. `document` narrows where to look."""
+    """A question and the texts that answer it; none: the documents don't say.
+
+    Attributes:
+        document: Narrows where to look.
+        start: Where the first answer begins in that document's text, if that is known.
+    """
 
     question: str
     answers: tuple[str, ...]
     document: str = ""
+    start: int | None = None
 
 
 def is_own(path: Path) -> bool:
@@ -66,24 +79,43 @@ def locate(
     found: list[GradedQuestion] = []
     lost: list[OwnQuestion] = []
     for number, row in enumerate(rows):
-        where = [f"id={row.document}"] if row.document else []
+        where = [f"id={row.document}"] if row.document and row.answers else []
         hits = retriever.search(row.question, _DEPTH, where=where, per_document=_DEPTH)
-        for hit in hits:
-            spans = tuple(span for answer in row.answers for span in _places(hit.text, answer))
-            if spans or not row.answers:
-                found.append(
-                    GradedQuestion(str(number), row.question, hit.text, hit.title, spans[:1], row.answers)
-                )
-                break
+        if not row.answers:
+            found += [
+                _example(f"{number}-{rank}", row, hit, ()) for rank, hit in enumerate(hits[:_UNANSWERED])
+            ]
         else:
-            lost.append(row)
+            placed = next(((hit, spans) for hit in hits if (spans := _spans(hit, row))), None)
+            if placed is None:
+                lost.append(row)
+            else:
+                found.append(_example(str(number), row, *placed))
     return found, lost
 
 
-def _places(text: str, answer: str) -> Iterable[TextSpan]:
-    """Where an answer stands in a text, whatever its case and the blank space in it."""
+def _example(key: str, row: OwnQuestion, hit: Hit, spans: Sequence[TextSpan]) -> GradedQuestion:
+    context = context_line(hit.title, hit.headings)
+    return GradedQuestion(
+        key, row.question, hit.text, context, tuple(spans[:1]), row.answers, hit.document_id
+    )
+
+
+def _spans(hit: Hit, row: OwnQuestion) -> list[TextSpan]:
+    """Where the row's answers stand in a passage, the first answer's places first."""
+    spans = [span for answer in row.answers for span in places(hit.text, answer)]
+    if row.start is None:
+        return spans
+    return [span for span in spans if hit.start + span.start == row.start]
+
+
+def places(text: str, answer: str) -> Iterable[TextSpan]:
+    """Where an answer stands in a text, whatever its case and the blank space in it.
+
+    Whole words only, but in scripts that don't part words.
+    """
     words = r"\s+".join(re.escape(word) for word in answer.split())
-    for match in re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE):
+    for match in re.finditer(rf"(?<!{_LETTER}){words}(?!{_LETTER})", text, re.IGNORECASE):
         yield TextSpan(match.start(), match.end(), match.group())
 
 
@@ -91,9 +123,12 @@ def _row(row: Any, place: str) -> OwnQuestion:
     answers = row.get("answers") if isinstance(row, dict) else None
     if not isinstance(answers, list) or not isinstance(row.get("question"), str):
         raise DatasetError(f'{place}: expected {{"question": "...", "answers": ["...", ...]}}')
+    place_of = answers[0].get("answer_start") if answers and isinstance(answers[0], dict) else None
     texts = [
         answer["text"] if isinstance(answer, dict) and "text" in answer else answer for answer in answers
     ]
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise DatasetError(f"{place}: each answer must be a text")
-    return OwnQuestion(row["question"], tuple(texts), str(row.get("document") or ""))
+    if place_of is not None and type(place_of) is not int:
+        raise DatasetError(f"{place}: answer_start must be a whole number")
+    return OwnQuestion(row["question"], tuple(texts), str(row.get("document") or ""), place_of)
