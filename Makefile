@@ -62,12 +62,16 @@ torture: $(STAMP)
 
 # Trains the span scorer anew and puts data/model together: minutes on a GPU, days on a CPU. QUESTIONS are files in
 # SQuAD's layout, EXTRA rows that retriever.training.qamr makes, ENCODER and TEACHER folders with
-# sentence-transformers/all-MiniLM-L6-v2 and all-mpnet-base-v2 as they were published.
+# sentence-transformers/all-MiniLM-L6-v2 and all-mpnet-base-v2 as they were published. What data/questions holds is
+# learned from as well.
 RUN := build/reader
+WRITTEN := --data $(RUN)/written/questions.jsonl --index $(RUN)/written.index
 READER := $(BIN)/spanseek train reader --start none --batch-tokens 32768 --apart "Spectre (2015 film)"
 model: $(STAMP)
-	$(READER) --encoder $(TEACHER) --learning-rate 6e-5 --epochs 1 $(addprefix --data ,$(QUESTIONS)) $(addprefix --extra ,$(EXTRA)) --confidence-questions 0 --out $(RUN)/teacher
-	$(READER) --teacher $(RUN)/teacher --learning-rate 3e-4 --epochs 4 $(addprefix --data ,$(QUESTIONS)) $(addprefix --extra ,$(EXTRA)) --out $(RUN)/pupil
+	$(BIN)/python -m retriever.training.written $(RUN)/written data/questions/*.txt
+	$(BIN)/spanseek index $(RUN)/written/documents --index $(RUN)/written.index
+	$(READER) --encoder $(TEACHER) --learning-rate 6e-5 --epochs 1 $(addprefix --data ,$(QUESTIONS)) $(WRITTEN) $(addprefix --extra ,$(EXTRA)) --confidence-questions 0 --out $(RUN)/teacher
+	$(READER) --teacher $(RUN)/teacher --learning-rate 3e-4 --epochs 4 $(addprefix --data ,$(QUESTIONS)) $(WRITTEN) $(addprefix --extra ,$(EXTRA)) --out $(RUN)/pupil
 	$(BIN)/python -m retriever.training.ship $(ENCODER) $(RUN)/pupil data/model
 
 clean:

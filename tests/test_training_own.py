@@ -57,7 +57,14 @@ def test_a_question_without_an_answer_takes_the_best_passages(retriever: Retriev
     found, _ = locate(retriever, [OwnQuestion("who approves a release in winter?", ())])
     assert len(found) == len({question.context for question in found}) == 3
     assert {question.answers for question in found} == {()}
+    assert len({question.document for question in found}) == 1  # held back together
     assert "release" in found[0].context or "winter" in found[0].context
+
+
+def test_a_question_without_an_answer_belongs_to_its_document(retriever: Retriever) -> None:
+    found, _ = locate(retriever, [OwnQuestion("who approves a release?", (), document="cat")])
+    assert {question.document for question in found} == {"cat"}
+    assert len({question.context for question in found}) == 3
 
 
 def test_a_known_place_tells_which_passage_is_meant(tmp_path: Path, tiny_encoder: TextEncoder) -> None:

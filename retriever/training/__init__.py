@@ -1,5 +1,7 @@
 """How does the span encoder learn to read, and to say that there is no answer?
 
+    own.py         questions about an index's documents: which passage answers
+    written.py     documents and questions about them that lie in one file
     examples.py    graded questions as token ids; which of them are held back
     negatives.py   passages that the search ranks high, but that don't answer
     unanswerable.py  questions and passages changed so that nothing answers any more

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,26 +79,35 @@ def locate(
     found: list[GradedQuestion] = []
     lost: list[OwnQuestion] = []
     for number, row in enumerate(rows):
-        where = [f"id={row.document}"] if row.document and row.answers else []
-        hits = retriever.search(row.question, _DEPTH, where=where, per_document=_DEPTH)
+        hits = _search(retriever, row)
         if not row.answers:
+            # the document that it is about, or looks as if it were: all of one question are held back, or none is
+            about = (hits if row.document else [])[:1]
+            hits = _search(retriever, replace(row, document="")) if row.document else hits
+            about = about or hits[:1]
             found += [
-                _example(f"{number}-{rank}", row, hit, ()) for rank, hit in enumerate(hits[:_UNANSWERED])
+                _example(f"{number}-{rank}", row, hit, (), about[0].document_id)
+                for rank, hit in enumerate(hits[:_UNANSWERED])
             ]
+            continue
+        placed = next(((hit, spans) for hit in hits if (spans := _spans(hit, row))), None)
+        if placed is None:
+            lost.append(row)
         else:
-            placed = next(((hit, spans) for hit in hits if (spans := _spans(hit, row))), None)
-            if placed is None:
-                lost.append(row)
-            else:
-                found.append(_example(str(number), row, *placed))
+            found.append(_example(str(number), row, *placed, placed[0].document_id))
     return found, lost
 
 
-def _example(key: str, row: OwnQuestion, hit: Hit, spans: Sequence[TextSpan]) -> GradedQuestion:
+def _search(retriever: Retriever, row: OwnQuestion) -> Sequence[Hit]:
+    where = [f"id={row.document}"] if row.document else []
+    return retriever.search(row.question, _DEPTH, where=where, per_document=_DEPTH)
+
+
+def _example(
+    key: str, row: OwnQuestion, hit: Hit, spans: Sequence[TextSpan], document: str
+) -> GradedQuestion:
     context = context_line(hit.title, hit.headings)
-    return GradedQuestion(
-        key, row.question, hit.text, context, tuple(spans[:1]), row.answers, hit.document_id
-    )
+    return GradedQuestion(key, row.question, hit.text, context, tuple(spans[:1]), row.answers, document)
 
 
 def _spans(hit: Hit, row: OwnQuestion) -> list[TextSpan]:
