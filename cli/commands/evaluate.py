@@ -28,7 +28,7 @@ _IndexOption = Annotated[
     ),
 ]
 _LimitOption = Annotated[
-    int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N questions.")
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Only N questions, at even distances.")
 ]
 _QuestionsArgument = Annotated[
     Path,
@@ -138,7 +138,7 @@ def reader(
     Example: [bold]spanseek eval reader squad/dev-v1.1.json --json[/bold]
     """
     from retriever.encoder import SpanScorer
-    from retriever.evaluation import evaluate_reader, load_questions
+    from retriever.evaluation import evaluate_reader, load_questions, spread
 
     questions = load_questions(file)
     may_abstain = not all(question.answers for question in questions)  # the whole set's, whatever the limit
@@ -151,7 +151,9 @@ def reader(
         return [(reading.text, reading.margin) for reading in readings]
 
     with question_bar() as progress:
-        scores = evaluate_reader(questions[:limit], read_many, may_abstain=may_abstain, progress=progress)
+        scores = evaluate_reader(
+            spread(questions, limit), read_many, may_abstain=may_abstain, progress=progress
+        )
     _print_scores(scores.to_dict(), json_output)
 
 
@@ -178,7 +180,14 @@ def answers(
     Example: [bold]spanseek eval answers squad/dev-v1.1.json --limit 1000 --reader my-reader/ --plot confidence.png[/bold]
     """
     from retriever import RerankConfig
-    from retriever.evaluation import check_plot, corpus_of, draw_calibration, evaluate_answers, load_questions
+    from retriever.evaluation import (
+        check_plot,
+        corpus_of,
+        draw_calibration,
+        evaluate_answers,
+        load_questions,
+        spread,
+    )
 
     if plot is not None:
         check_plot(plot)
@@ -202,7 +211,7 @@ def answers(
             return retriever.respond(question, min_confidence=0.0)
 
         evaluation = evaluate_answers(
-            questions[:limit],
+            spread(questions, limit),
             respond,
             lambda question: ids[question.context],
             documents=len(documents),

@@ -7,6 +7,7 @@ asking (`retriever.Retriever`); what is evaluated is handed in as a function.
     datasets.py     reads one, in the layout of BEIR (beir.py) or SQuAD (squad.py)
     retrieval.py    are the right documents found? nDCG, reciprocal rank, recall, time for a question
     questions.py    what a question with a passage and spans is; reads a set of them, and its passages as a corpus
+    spread.py       a part of a set that stands for all of it
     reading.py      is the answer read in a passage that is given? exact match, F1, no answer
     answering.py    is the best answer from a whole corpus right? recall, exact match, F1, calibration, time
     spans.py        exact match and F1 of one predicted text
@@ -32,6 +33,7 @@ from retriever.evaluation.questions import GradedQuestion, corpus_of, load_quest
 from retriever.evaluation.reading import ReaderScores, evaluate_reader
 from retriever.evaluation.retrieval import RetrievalScores, evaluate_retrieval
 from retriever.evaluation.spans import SpanScore, score_span
+from retriever.evaluation.spread import spread
 
 __all__ = [
     "AnswerEvaluation",
@@ -54,4 +56,5 @@ __all__ = [
     "risk_coverage",
     "risk_coverage_area",
     "score_span",
+    "spread",
 ]

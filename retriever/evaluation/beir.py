@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from retriever.errors import DatasetError
 from retriever.evaluation.dataset import EvalDocument, RetrievalDataset
 from retriever.evaluation.lines import numbered_lines
+from retriever.evaluation.spread import spread
 
 
 def load_beir(folder: Path, split: str, limit: int | None) -> RetrievalDataset:
@@ -21,7 +21,8 @@ def load_beir(folder: Path, split: str, limit: int | None) -> RetrievalDataset:
     for query_id in judgements:
         if query_id not in texts:
             raise DatasetError(f"{folder / 'qrels' / split}.tsv: query {query_id!r} is not in queries.jsonl")
-    queries = dict(islice(((key, text) for key, text in texts.items() if key in judgements), limit))
+    judged = [(key, text) for key, text in texts.items() if key in judgements]
+    queries = dict(spread(judged, limit))
     return RetrievalDataset(
         name=f"{folder.resolve().name} ({split})",
         documents=corpus,

@@ -20,7 +20,7 @@ def load_retrieval(path: Path, *, split: str = "test", limit: int | None = None)
             perhaps with `.gz`), or a file in SQuAD's (`.json` or `.json.gz`), where each distinct paragraph is
             a document and each question that has an answer is a query for its paragraph.
         split: Which judgements to take; a file in SQuAD's layout is one split.
-        limit: Take only the first so many of the queries that have judgements.
+        limit: Take only so many of the queries that have judgements, at even distances.
 
     Raises:
         DatasetError: The set is not in one of these layouts, or has no queries.

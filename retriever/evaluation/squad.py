@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from retriever.errors import DatasetError
 from retriever.evaluation.dataset import EvalDocument, RetrievalDataset
+from retriever.evaluation.spread import spread
 
 
 def load_squad(path: Path, limit: int | None) -> RetrievalDataset:
@@ -39,7 +39,7 @@ def load_squad(path: Path, limit: int | None) -> RetrievalDataset:
                     raise DatasetError(f"{within}id: there is a question {query_id!r} above already")
                 queries[query_id] = text_of(question, "question", within)
                 qrels[query_id] = {document.id: 1}
-    chosen = dict(islice(queries.items(), limit))
+    chosen = dict(spread(list(queries.items()), limit))
     return RetrievalDataset(
         name="/".join(path.resolve().parts[-2:]),  # dev.json alone would say little
         documents=tuple(documents.values()),
