@@ -23,7 +23,7 @@ from retriever.evaluation.questions import GradedQuestion
 from retriever.types import Hit, TextSpan
 
 _DEPTH = 50
-_LETTER = r"[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]"
+_LETTER = re.compile(r"[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
 """What a word goes on with: no letter of Thai, Lao, Japanese or Chinese, which are written without space."""
 _UNANSWERED = 3
 """Passages that a question without an answer is read in."""
@@ -124,7 +124,10 @@ def places(text: str, answer: str) -> Iterable[TextSpan]:
     Whole words only, but in scripts that don't part words.
     """
     words = r"\s+".join(re.escape(word) for word in answer.split())
-    for match in re.finditer(rf"(?<!{_LETTER}){words}(?!{_LETTER})", text, re.IGNORECASE):
+    for match in re.finditer(words, text, re.IGNORECASE):
+        start, end = match.span()
+        if _LETTER.match(text[max(0, start - 1) : start]) or _LETTER.match(text[end : end + 1]):
+            continue
         yield TextSpan(match.start(), match.end(), match.group())
 
 
