@@ -8,7 +8,7 @@ DEMO := $(VENV)/demo-index
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: install demo test check format bench torture model clean
+.PHONY: install demo test check format bench torture model questions clean
 
 install: $(STAMP)
 
@@ -62,17 +62,22 @@ torture: $(STAMP)
 
 # Trains the span scorer anew and puts data/model together: minutes on a GPU, days on a CPU. QUESTIONS are files in
 # SQuAD's layout, EXTRA rows that retriever.training.qamr makes, ENCODER and TEACHER folders with
-# sentence-transformers/all-MiniLM-L6-v2 and all-mpnet-base-v2 as they were published. What data/questions holds is
-# learned from as well.
+# sentence-transformers/all-MiniLM-L6-v2 and all-mpnet-base-v2 as they were published. OWN are more options, such as the
+# '--data' and '--index' that 'make questions' ends with: the model that comes along was trained without.
 RUN := build/reader
-WRITTEN := --data $(RUN)/written/questions.jsonl --index $(RUN)/written.index
 READER := $(BIN)/spanseek train reader --start none --batch-tokens 32768 --apart "Spectre (2015 film)"
 model: $(STAMP)
-	$(BIN)/python -m retriever.training.written $(RUN)/written data/questions/*.txt
-	$(BIN)/spanseek index $(RUN)/written/documents --index $(RUN)/written.index
-	$(READER) --encoder $(TEACHER) --learning-rate 6e-5 --epochs 1 $(addprefix --data ,$(QUESTIONS)) $(WRITTEN) $(addprefix --extra ,$(EXTRA)) --confidence-questions 0 --out $(RUN)/teacher
-	$(READER) --teacher $(RUN)/teacher --learning-rate 3e-4 --epochs 4 $(addprefix --data ,$(QUESTIONS)) $(WRITTEN) $(addprefix --extra ,$(EXTRA)) --out $(RUN)/pupil
+	$(READER) --encoder $(TEACHER) --learning-rate 6e-5 --epochs 1 $(addprefix --data ,$(QUESTIONS)) $(OWN) $(addprefix --extra ,$(EXTRA)) --confidence-questions 0 --out $(RUN)/teacher
+	$(READER) --teacher $(RUN)/teacher --learning-rate 3e-4 --epochs 4 $(addprefix --data ,$(QUESTIONS)) $(OWN) $(addprefix --extra ,$(EXTRA)) --out $(RUN)/pupil
 	$(BIN)/python -m retriever.training.ship $(ENCODER) $(RUN)/pupil data/model
+
+# What data/questions holds as rows to train on, and an index of the documents that they are about.
+WRITTEN := build/questions
+questions: $(STAMP)
+	rm -rf $(WRITTEN)
+	$(BIN)/python -m retriever.training.written $(WRITTEN) data/questions/*.txt
+	$(BIN)/spanseek index $(WRITTEN)/documents --index $(WRITTEN)/index
+	@echo 'to learn from it: spanseek train reader --data $(WRITTEN)/questions.jsonl --index $(WRITTEN)/index --out DIR'
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -52,11 +52,12 @@ def test_documents_and_rows(tmp_path: Path, tiny_encoder: TextEncoder) -> None:
     assert [answer.text for question in found for answer in question.answers] == ["dusk", "12 euros"]
 
 
-def test_a_document_named_twice_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_document_named_twice_is_one_line(tmp_path: Path) -> None:
     source = tmp_path / "club.txt"
     source.write_text(FILE)
     with pytest.raises(SystemExit, match=r"another document named club/rules\.md"):
         main([str(tmp_path / "out"), str(source), str(source)])
+    assert not (tmp_path / "out").exists()  # nothing is written of what is wrong
 
 
 @pytest.mark.parametrize(

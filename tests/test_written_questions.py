@@ -1,4 +1,4 @@
-"""The documents and questions that the span scorer learns from besides public sets: all of it can be used."""
+"""The documents and questions in `data/questions`: all of them can be trained on."""
 
 from __future__ import annotations
 

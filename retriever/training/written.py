@@ -110,22 +110,23 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit("usage: python -m retriever.training.written OUT FILE...")
     out, *files = map(Path, arguments)
     found: list[dict[str, Any]] = []
-    names: set[str] = set()
+    texts: dict[str, str] = {}
     try:
         for path in files:
             for document in parse(path):
-                if document.name in names:
+                if document.name in texts:
                     raise DatasetError(f"{path}: there is another document named {document.name}")
-                names.add(document.name)
+                texts[document.name] = document.text
                 found += rows(document, path)
-                target = out / "documents" / document.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(document.text, encoding="utf-8")
+        for name, text in texts.items():
+            target = out / "documents" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in found)
         (out / "questions.jsonl").write_text("".join(lines), encoding="utf-8")
     except (DatasetError, OSError) as error:
         sys.exit(str(error))
-    sys.stdout.write(f"{len(found):,} questions on {len(names):,} documents in {out}\n")
+    sys.stdout.write(f"{len(found):,} questions on {len(texts):,} documents in {out}\n")
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="default")
     parser.add_argument("--window", type=int, default=512, help="tokens of one pass; default: 512")
     parser.add_argument("--max-tokens", type=int, default=ChunkingConfig().max_tokens, help="of a chunk")
-    parser.add_argument("--limit", type=int, help="only the first N questions")
+    parser.add_argument("--limit", type=int, help="only N questions, at even distances")
     parser.add_argument("--no-titles", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
