@@ -66,6 +66,7 @@ def test_a_reader_is_trained_goes_on_and_answers(
     assert again.exit_code == 0, again.output
     assert "going on from step" in again.output
     taught = [*command, "--teacher", str(out), "--batch-tokens", "600"]
+    taught += ["--rehearse", str(rows(tmp_path / "known.jsonl", 12)), "--rehearsed", "6", "--layers", "1"]
     taught[taught.index("--out") + 1] = str(tmp_path / "pupil")
     taught[taught.index("--start") + 1] = str(out)
     add_refusal(out, 1.5)
@@ -93,12 +94,13 @@ def test_a_reader_is_trained_goes_on_and_answers(
         (["--window", "4"], "--start none"),
         (["--start", "nowhere/at/all"], "there is no span scorer"),
         (["--teacher", "nowhere/at/all"], "there is no span scorer at 'nowhere/at/all'"),
+        (["--rehearse", "DATA", "--start", "none"], "give the one to go on from as --start"),
     ],
 )
 def test_what_a_reader_cannot_be_is_one_line(tmp_path: Path, options: list[str], said: str) -> None:
     data = rows(tmp_path / "rows.jsonl")
     command = ["train", "reader", "--data", str(data), "--out", str(tmp_path / "out"), "--no-negatives"]
-    done = runner.invoke(app, [*command, *options])
+    done = runner.invoke(app, [*command, *(str(data) if option == "DATA" else option for option in options)])
     assert isinstance(done.exception, SpanseekError)
     assert said in str(done.exception)
 

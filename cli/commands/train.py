@@ -133,6 +133,22 @@ def reader(
             help="A larger span scorer to learn from, which this command trained with another --encoder.",
         ),
     ] = None,
+    rehearse: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Questions that --start reads well and shall still: a part of them is read again beside --data, with "
+            "--start for its teacher. May be repeated.",
+        ),
+    ] = None,
+    rehearsed: Annotated[int, typer.Option(min=1, help="So many of them at most.")] = 2000,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="So many of the encoder's uppermost layers learn; the rest stays. Default: all. Fewer are faster.",
+        ),
+    ] = None,
     apart: Annotated[
         list[str] | None,
         typer.Option(
@@ -159,14 +175,23 @@ def reader(
     from retriever.training.examples import held_back_questions
     from retriever.training.loop import TrainingConfig
     from retriever.training.reader import train_reader
+    from retriever.training.rehearsal import Rehearsal
 
     if start != "none" and (window, local, concatenation) != (8, True, True):
         raise SpanseekError("the span layer of a trained span scorer is as it is: begin with --start none")
+    if rehearse and start == "none":
+        raise SpanseekError(
+            "--rehearse is for what a span scorer has learned: give the one to go on from as --start"
+        )
     questions, others = _questions(data, index_dir)
     heads = find_encoder(encoder).config.local_heads
     pace = {} if batch_tokens is None else {"batch_tokens": batch_tokens, "batches_per_step": 1}
     needed_to_fit()
     corpus = out / "passages.index"
+    rehearsal = None
+    if rehearse:
+        known = _drawn([question for path in rehearse for question in load_questions(path)], rehearsed)
+        rehearsal = Rehearsal(known, searching(out / "rehearsed.index", encoder) if negatives else None)
     train_reader(
         questions,
         out,
@@ -184,6 +209,8 @@ def reader(
         ),
         apart=apart or (),
         teacher=teacher,
+        rehearsal=rehearsal,
+        layers=layers,
         span=SpanEncoderConfig(window=window, local_heads=heads, local=local, concatenation=concatenation),
         device=device,
         report=_report,

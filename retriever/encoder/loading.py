@@ -135,16 +135,14 @@ def save_reader(
     """Writes what `read_reader` reads.
 
     Args:
-        model: Trained with frozen embeddings.
+        model: Trained with frozen embeddings: they are the encoder's, and not written.
         files: The encoder that it began as.
         reading: Sizes of windows.
         folder: Where to.
         no_answer: As in `ReaderSettings`.
     """
     weights: dict[str, Tensor] = {}
-    for name, p in model.named_parameters():
-        if not p.requires_grad:
-            continue
+    for name, p in model.own_parameters().items():
         value = p.detach().to("cpu", torch.float32).contiguous()
         if value.dim() == 2 and value.shape[1] % GROUP == 0:
             weights[name], weights[name + SCALE] = quantise(value)

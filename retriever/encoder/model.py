@@ -13,6 +13,7 @@ brings is measured against the backbone alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from retriever.encoder import packing
 from retriever.encoder.attention import LocalSelfAttention
 from retriever.encoder.packs import first_position
 from retriever.encoder.settings import Pooling, SpanEncoderConfig
+
+_LAYER = re.compile(r"encoder\.backbone\.(?:.+\.)?layers?\.(\d+)\.")
 
 
 class SpanEncoder(nn.Module):
@@ -237,11 +240,29 @@ class SpanReader(nn.Module):
         candidates[ends - torch.tensor(lengths)] = True  # 'no answer'
         return self.head.logits(spans, candidates)
 
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """All that is a span scorer's own: the backbone's embeddings are the encoder's, and it uses no pooler."""
+        shared = ("encoder.backbone.embeddings.", "encoder.backbone.pooler.")
+        return {name: p for name, p in self.named_parameters() if not name.startswith(shared)}
+
     def freeze_embeddings(self) -> None:
         """Leaves the backbone's embeddings as they are, and what a span scorer doesn't use."""
-        for name, parameter in self.encoder.backbone.named_parameters():
-            if name.startswith(("embeddings.", "pooler.")):
+        own = self.own_parameters()
+        for name, parameter in self.named_parameters():
+            if name not in own:
                 parameter.requires_grad_(False)
+
+    def freeze_layers(self, trained: int) -> None:
+        """Leaves all but the uppermost of the backbone's layers as they are.
+
+        Args:
+            trained: So many of the uppermost are to learn.
+        """
+        numbers = {name: int(found[1]) for name in self.own_parameters() if (found := _LAYER.match(name))}
+        lowest = max(numbers.values(), default=-1) + 1 - trained
+        for name, number in numbers.items():
+            if number < lowest:
+                self.get_parameter(name).requires_grad_(False)
 
 
 class LabelHead(nn.Module):

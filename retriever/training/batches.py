@@ -56,11 +56,16 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A window and its target: places in the window's ids of the answer's first and last token; 0, 0 for none."""
+    """A window and its target: places in the window's ids of the answer's first and last token; 0, 0 for none.
+
+    Attributes:
+        rehearsed: It is read so that nothing is forgotten (`rehearsal.py`).
+    """
 
     window: Window
     start: int
     end: int
+    rehearsed: bool = False
 
 
 class Epochs:

@@ -64,6 +64,7 @@ def mine_once(
     out: Path,
     search: Callable[[Sequence[str]], SearchMany],
     report: Callable[[str], None],
+    name: str = "negatives.json",
 ) -> dict[int, tuple[int, ...]]:
     """`mine`, kept in the folder `out` for a run that goes on.
 
@@ -72,8 +73,9 @@ def mine_once(
         out: Where the checkpoint lies, too.
         search: Given passages, a search over them.
         report: Takes lines for the user.
+        name: Of the file that it is kept in.
     """
-    kept = out / "negatives.json"
+    kept = out / name
     if kept.exists():
         rows = json.loads(kept.read_text(encoding="utf-8"))
         if rows["examples"] == len(data.examples) and rows["passages"] == len(data.passages):

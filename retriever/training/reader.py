@@ -24,7 +24,10 @@ from retriever.training.batches import Epochs, Item, Mixture, plan
 from retriever.training.examples import HELD_BACK, ExampleSet, together, tokenize
 from retriever.training.loop import Loop, Report, TrainingConfig
 from retriever.training.negatives import SearchMany, mine_once
+from retriever.training.rehearsal import Items, Rehearsal, WithRehearsal
 from retriever.training.teacher import Distillation, Teacher, learning_loss
+
+_REHEARSED = "negatives-rehearsed.json"
 
 
 class ReaderTask:
@@ -37,19 +40,21 @@ class ReaderTask:
         config: Sizes of batches, and the seed.
         bfloat16: Whether products are computed in bfloat16; the weights stay float32.
         teacher: A larger model to learn from, beside what is right.
-        distillation: How it is listened to.
+        before: The teacher of what is rehearsed, where there is no larger one: the model as it was.
+        distillation: How they are listened to.
     """
 
     def __init__(
         self,
         model: SpanReader,
-        epochs: Epochs,
+        epochs: Items,
         held_back: Sequence[Item],
         config: TrainingConfig,
         *,
         padding: int,
         bfloat16: bool,
         teacher: Teacher | None = None,
+        before: Teacher | None = None,
         distillation: Distillation | None = None,
     ) -> None:
         self._model = model
@@ -58,6 +63,7 @@ class ReaderTask:
         self._padding = padding
         self._bfloat16 = bfloat16
         self._teacher = teacher
+        self._before = before
         self._distillation = distillation or Distillation()
         self._device = next(model.parameters()).device
         self._held_back = plan(held_back, config.batch_tokens, "held back")
@@ -76,8 +82,13 @@ class ReaderTask:
         With a teacher, its distribution counts as well.
         """
         tensors, targets = self._tensors(batch)
-        taught = None if self._teacher is None else self._teacher.logits(*tensors)
-        loss = learning_loss(self._logits(tensors), targets, taught, self._distillation)
+        logits = self._logits(tensors)
+        loss = logits.new_zeros(())
+        for rehearsed, teacher in ((False, self._teacher), (True, self._teacher or self._before)):
+            rows = [i for i, item in enumerate(batch) if item.rehearsed is rehearsed]
+            if rows:
+                taught = None if teacher is None else teacher.logits(*(tensor[rows] for tensor in tensors))
+                loss = loss + learning_loss(logits[rows], targets[rows], taught, self._distillation)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), len(batch)
 
@@ -146,6 +157,8 @@ def train_reader(
     apart: Sequence[str] = (),
     teacher: str | None = None,
     distillation: Distillation | None = None,
+    rehearsal: Rehearsal | None = None,
+    layers: int | None = None,
     device: str | None = None,
     report: Report = print,
 ) -> dict[str, float]:
@@ -166,6 +179,8 @@ def train_reader(
         apart: Titles of documents that are held back as well.
         teacher: A trained span scorer, larger than this one, to learn from; of the same words.
         distillation: How it is listened to.
+        rehearsal: What `start` knows and shall not forget.
+        layers: So many of the encoder's uppermost layers learn; `None`: all.
         device: A torch device; `None`: the GPU where there is one.
         report: Takes lines for the user.
 
@@ -179,6 +194,8 @@ def train_reader(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model, files, reading, no_answer = _begin(start, encoder, span, written_out=where.type == "cpu")
     model.to(where).freeze_embeddings()
+    if layers is not None:
+        model.freeze_layers(layers)
     tokenizer = Tokenizer.from_folder(files.folder)
     special = tokenizer.special
     layout = PairLayout(special.before[0], special.after[-1], reading)
@@ -188,14 +205,25 @@ def train_reader(
     negatives = mine_once(searched, out, search, report) if search is not None else {}
     learned, held = split(data, negatives)
     bfloat16 = computes_bfloat16(where)
+
+    def taught_by(name: str | None) -> Teacher | None:
+        return None if name is None else Teacher.load(name, tokenizer, where, bfloat16=bfloat16)
+
+    epochs: Items = Epochs(*learned, layout, tokenizer, mixture, config.seed)
+    if rehearsal is not None:
+        known = tokenize(rehearsal.questions, tokenizer, held_back=held_back, apart=apart)
+        wrong = mine_once(known, out, rehearsal.search, report, _REHEARSED) if rehearsal.search else {}
+        again, _ = split(known, wrong)
+        epochs = WithRehearsal(epochs, Epochs(*again, layout, tokenizer, mixture, config.seed))
     task = ReaderTask(
         model,
-        Epochs(*learned, layout, tokenizer, mixture, config.seed),
+        epochs,
         _sample(Epochs(*held, layout, tokenizer, mixture, config.seed).items(0)),
         config,
         padding=special.padding,
         bfloat16=bfloat16,
-        teacher=None if teacher is None else Teacher.load(teacher, tokenizer, where, bfloat16=bfloat16),
+        teacher=taught_by(teacher),
+        before=taught_by(start) if rehearsal is not None and teacher is None else None,
         distillation=distillation,
     )
     is_new = ("encoder.local.", "encoder.projection.", "head.") if start is None else ()
