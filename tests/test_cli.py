@@ -333,7 +333,7 @@ def test_a_run_with_nothing_new_loads_no_model(indexed: Run, tmp_path: Path) -> 
     code = (
         "import sys\nfrom cli.main import main\nsys.argv = ['spanseek', 'index', 'docs']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'pydantic'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     for name in ("docs/release.md", "docs/prices.csv", "docs/rows.jsonl", "docs/sub/winter.txt"):
