@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
+_CODE = re.compile(
+    r"(?<![A-Za-z0-9])(?=[A-Z0-9_-]*[0-9])(?=[A-Z0-9_-]*[A-Z])[A-Z0-9]+(?:[-_][A-Z0-9]+)+(?![A-Za-z0-9])"
+)
+"""Order numbers, model names, keys of tickets: capitals and digits in groups, such as 'PET3-E-G'."""
+_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+|[0-9]+(?:[.,][0-9]+)*")
+"""What is written together where words are spaced; a digit beside a letter may be a number beside its unit."""
 _ZERO_WIDTH_JOINER = "\u200d"
 _EXTENDING = frozenset("\u200c\u200d\uff9e\uff9f")  # joiners, half-width voiced sound marks
 _MARKS = frozenset(("Mn", "Mc", "Me"))  # variation selectors are Mn
@@ -45,6 +52,27 @@ def whole_graphemes(text: str, start: int, end: int) -> tuple[int, int]:
         start -= 1
     while is_inside_grapheme(text, end):
         end += 1
+    return start, end
+
+
+def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span, widened at both ends as far as it takes to tear no word, number or code apart.
+
+    A tokenizer cuts words into pieces and codes at their hyphens. Scripts without spaces are left as they are.
+
+    >>> whole_words("order PET3-E-G now", 11, 14)
+    (6, 14)
+    """
+    if start >= end:
+        return start, end
+    low = max(text.rfind(blank, 0, start) for blank in " \n\t") + 1
+    found = min((place for blank in " \n\t" if (place := text.find(blank, end)) >= 0), default=len(text))
+    for pattern in (_CODE, _WORD):
+        for match in pattern.finditer(text, low, found):
+            if match.start() < start < match.end():
+                start = match.start()
+            if match.start() < end < match.end():
+                end = match.end()
     return start, end
 
 

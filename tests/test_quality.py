@@ -113,3 +113,18 @@ def test_what_is_left_unread_would_hardly_change_the_answers(
     same, saved = 1 - len(changed) / len(asked), 1 - sum(read) / len(read)
     assert same >= SAME, f"{same:.3f}; changed: {changed}"
     assert saved >= SAVED, f"{saved:.3f}"
+
+
+@pytest.mark.parametrize(
+    ("question", "where", "answer"),
+    [
+        ("where is the assembly point?", [], "the slipway behind the boat shed"),
+        ("how long is the warranty on a Petrel 3?", [], "36 months"),
+        ("what is the order number of the slate grey Petrel 3?", ["format=xlsx"], "PET3-E-G"),
+    ],
+)
+def test_what_the_demonstration_asks_is_answered(
+    retriever: Retriever, question: str, where: list[str], answer: str
+) -> None:
+    assert question in (SAMPLE.parents[1] / "Makefile").read_text(encoding="utf-8")
+    assert [found.text for found in retriever.ask(question, 1, where=where)] == [answer]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from retriever.encoder.spans import SpanScores, best_spans
 from retriever.encoder.structure import answers_in, borders, cuts, spelled
+from retriever.graphemes import whole_words
 
 
 def parts(text: str) -> list[str]:
@@ -145,6 +146,46 @@ def test_an_answer_tears_no_character_apart(text: str, tokens: list[str], expect
     assert text[found[0].start : found[0].end] == expected
     places = sorted((span.start, span.end) for span in found)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(places)), "and none overlap"
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "expected"),
+    [
+        ("Order number: PET3-E-G; Product: Petrel", "E-G", "PET3-E-G"),
+        ("Order number: PET3-E-G; Product: Petrel", "PET3", "PET3-E-G"),
+        ("key LIM_2026-07, and more", "2026", "LIM_2026-07"),
+        ("\u306fPET3-E-G\u3067\u3059", "E-G", "PET3-E-G"),
+        ("we refunded 420 euros", "we refund", "we refunded"),
+        ("Document 5120-D", "512", "5120-D"),
+        ("it costs 1,200.50 euros", "200", "1,200.50"),
+        ("die Blattn\u00e4ssesensoren sind da", "sensoren", "Blattn\u00e4ssesensoren"),
+        # what may well be an answer stays as it is
+        ("the Tokyo-based company", "Tokyo", "Tokyo"),
+        ("in the mid-1990s again", "1990s", "1990s"),
+        ("from 2019-2020 on", "2019", "2019"),
+        ("at 10pm sharp", "10", "10"),
+        ("\u3092\uff12\uff10\u53f0", "\uff12\uff10", "\uff12\uff10"),
+        ("\u8fb2\u5bb6\u306b", "\u5bb6", "\u5bb6"),
+        ("read/write access", "read", "read"),
+    ],
+)
+def test_an_answer_tears_no_word_number_or_code_apart(text: str, span: str, expected: str) -> None:
+    start = text.index(span)
+    offsets = [(start, start + len(span))]
+    value = np.array([-0.5], dtype=np.float32)
+    found = answers_in(text, SpanScores(offsets, value, value, -3.0, -3.0), 1)
+    assert text[found[0].start : found[0].end] == expected
+
+
+@given(st.text(alphabet="aB\u00e93-_., \n|\u3042", max_size=40), st.data())
+def test_words_are_widened_within_their_line_and_only_once(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    wide = whole_words(text, start, end)
+    assert wide[0] <= start <= end <= wide[1]
+    assert not set(text[wide[0] : start] + text[end : wide[1]]) & set(" \n|\u3042")
+    if start < end:
+        assert whole_words(text, *wide) == wide
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 99), st.integers(1, 14))
