@@ -63,7 +63,8 @@ torture: $(STAMP)
 # Trains the span scorer anew and puts data/model together: minutes on a GPU, days on a CPU. QUESTIONS are files in
 # SQuAD's layout, EXTRA rows that retriever.training.qamr makes, ENCODER and TEACHER folders with
 # sentence-transformers/all-MiniLM-L6-v2 and all-mpnet-base-v2 as they were published. OWN are more options, such as the
-# '--data' and '--index' that 'make questions' ends with: the model that comes along was trained without.
+# '--data' and '--index' that 'make questions' ends with: the model that comes along learned from those afterwards
+# (data/model/README.md).
 RUN := build/reader
 READER := $(BIN)/spanseek train reader --start none --batch-tokens 32768 --apart "Spectre (2015 film)"
 model: $(STAMP)

@@ -134,3 +134,15 @@ def sentences() -> dict[str, str]:
         "winter": "In winter snow covers the wind speed sensor on the mountain.",
         "cafe": "The café in Paris is open; the one in Berlin is not.",
     }
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Sums in one order; the random state is left as it was found."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        yield
+    torch.set_num_threads(threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from retriever.errors import SpanseekError
 from retriever.training.loop import Loop, TrainingConfig
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 CONFIG = TrainingConfig(
     epochs=4.0,
     batches_per_step=2,
@@ -28,16 +30,6 @@ CONFIG = TrainingConfig(
     evaluate_every=5,
 )
 WEIGHTS, STATE = "checkpoint.safetensors", "checkpoint.json"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in one order; the random state is left as it was found."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        yield
-    torch.set_num_threads(threads)
 
 
 class KilledError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +28,9 @@ from retriever.training.loop import TrainingConfig
 from retriever.training.reader import ReaderTask, split, train_reader
 from retriever.types import TextSpan
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 CONFIG = TrainingConfig(batch_tokens=200)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        yield
-    torch.set_num_threads(threads)
 
 
 class Planned:

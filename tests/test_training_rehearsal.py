@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,10 @@ from retriever.training.rehearsal import Rehearsal, WithRehearsal
 from retriever.training.teacher import Distillation, Teacher, learning_loss
 from retriever.types import TextSpan
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 CPU = torch.device("cpu")
 PLAIN = Mixture(hard=0.0, changed=0.0, removed=0.0, keywords=0.0, rows=0.0, title=0.0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        yield
-    torch.set_num_threads(threads)
 
 
 class Given:
