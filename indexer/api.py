@@ -328,6 +328,5 @@ def _load(encoder: str | TextEncoder, *, fetch: bool = True) -> TextEncoder:
     if not isinstance(encoder, str):
         return encoder
     from retriever.encoder import TextEncoder as Encoder
-    from retriever.encoder.runtime import in_bulk
 
-    return Encoder.load(encoder, fetch=fetch, runtime=in_bulk())
+    return Encoder.load(encoder, fetch=fetch)

@@ -24,7 +24,6 @@ from cli.bench_table import _LIBRARIES, print_bench
 from cli.commands.bench_run import Bench, run_bench
 from cli.main import main
 from indexer import Indexer, InputDocument
-from retriever.encoder import runtime
 from retriever.encoder.work import ModelSize, product_precision, product_rate
 from retriever.errors import SpanseekError
 from retriever.evaluation.machine import _PACKAGES
@@ -65,7 +64,6 @@ def measured(
     with pytest.MonkeyPatch.context() as patch:
         temporary = tmp_path_factory.mktemp("temporary")
         patch.setattr(tempfile, "tempdir", str(temporary))
-        patch.setattr(runtime, "in_bulk", lambda: "torch")
         found = run_bench(index, [], "default", 1.0, reported.append)
         return found, before, reported, [path.name for path in temporary.iterdir()]
 
@@ -98,7 +96,7 @@ def test_the_json_has_every_figure_and_each_makes_sense(
     }
     assert said["corpus"]["index"] == str(index)
     assert said["corpus"]["documents"] == 4
-    assert said["encode"]["runtime"] == "torch", "what embeds in bulk"
+    assert said["encode"]["runtime"] == "onnx"
     assert said["search"].pop("read") == said["search"]["stages"]["read"] == 0
     groups = ("start", "encode", "index", "search", "answer", "rerank", "memory")
     figures = [value for group in groups for value in said[group].values() if isinstance(value, int | float)]

@@ -192,12 +192,6 @@ def test_where_there_may_be_a_gpu_torch_is_asked(
     assert TextEncoder.load(str(tiny_encoder_folder), device="cpu").computes.runtime == "onnx"
 
 
-@pytest.mark.parametrize(("bfloat16", "bulk"), [(True, "torch"), (False, "auto")])
-def test_bulk_goes_where_it_is_fastest(monkeypatch: pytest.MonkeyPatch, bfloat16: bool, bulk: str) -> None:
-    monkeypatch.setattr(runtimes, "has_bfloat16", lambda: bfloat16)
-    assert runtimes.in_bulk() == bulk
-
-
 @pytest.mark.parametrize("options", [{"device": "cuda"}, {"precision": "bfloat16"}])
 def test_what_it_cannot_do_is_said(tiny_encoder_folder: Path, options: dict[str, Any]) -> None:
     with pytest.raises(EncoderError, match="on the processor"):

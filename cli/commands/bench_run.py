@@ -140,7 +140,6 @@ def run_bench(
     machine = this_machine()  # before torch is loaded, which may change which cores a process runs on
     from retriever import Retriever
     from retriever.encoder import SpanScorer, TextEncoder
-    from retriever.encoder.runtime import in_bulk
     from retriever.evaluation.speed import (
         measure_asking,
         measure_encoding,
@@ -157,21 +156,18 @@ def run_bench(
         if root is not None:
             with IndexReader(root) as reader:
                 manifest = reader.manifest
-        name, bulk = manifest.encoder if manifest else encoder_name, in_bulk()
-        encoder = TextEncoder.load(name, fetch=False)
-        # as `Indexer` takes it: what embeds many passages fastest needn't be what answers a question soonest
-        indexing_encoder = encoder if bulk == "auto" else TextEncoder.load(name, fetch=False, runtime=bulk)
+        encoder = TextEncoder.load(manifest.encoder if manifest else encoder_name, fetch=False)
         if manifest is not None:
             manifest.check(fingerprint=encoder.fingerprint, dimension=encoder.dimension)
         report("indexing")
         own = sample_passages(root, _SAMPLE) if root is not None else []
         if root is not None and not own:
             raise SpanseekError(f"the index at {root} holds nothing yet: there is nothing to measure")
-        made, indexing, indexed = _index(Path(scratch), own, indexing_encoder, seconds / 5)
+        made, indexing, indexed = _index(Path(scratch), own, encoder, seconds / 5)
         root_searched = root or made
         report("encoding")
         texts = sample_passages(root_searched, _SAMPLE)
-        encode = measure_encoding(indexing_encoder, texts, seconds / 4)
+        encode = measure_encoding(encoder, texts, seconds / 4)
         asked = list(questions) or questions_of(sample_passages(root_searched, _QUESTIONS))
         report("search")
         scorer = SpanScorer.load()

@@ -157,24 +157,6 @@ def _refuse(runtime: RuntimeName, files: EncoderFiles) -> None:
         raise EncoderError(f"ONNX Runtime can't compute {files.name!r}: it isn't built as BERT is")
 
 
-def in_bulk() -> RuntimeName:
-    """What embeds thousands of passages fastest: torch, where the processor computes in bfloat16, else as by default.
-
-    For a few questions what counts is the start, where torch is slower whatever it computes in.
-    """
-    return "torch" if has_bfloat16() else "auto"
-
-
-@cache
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies matrices in bfloat16, as far as the system says so."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
 @cache
 def has_onnx() -> bool:
     """Whether the fast runtime is installed."""

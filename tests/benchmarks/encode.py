@@ -2,7 +2,7 @@
 
     python tests/benchmarks/encode.py [--texts FILE.jsonl[.gz]] [--count 600] [--rounds 5] [--json]
 
-Spanseek's encoder is loaded as `Indexer` does (`in_bulk`). Against: sentence-transformers' own `encode`, and what its ONNX and OpenVINO backends run (`runtimes.py` says how; one
+Against: sentence-transformers' own `encode`, and what its ONNX and OpenVINO backends run (`runtimes.py` says how; one
 that isn't installed is left out, and a line says so). All sides take turns in one process, so that what else the machine
 does hits all; medians of the turns are compared. Each round also measures a plain product of large matrices in the
 fastest precision of this machine, on as many threads: the share of that rate which encoding reaches is how near it is
@@ -71,10 +71,9 @@ def main() -> None:
     import torch
 
     from retriever.encoder import Passage, TextEncoder
-    from retriever.encoder.runtime import in_bulk
     from retriever.encoder.work import ModelSize, product_precision, product_rate
 
-    ours = TextEncoder.load(device="cpu", runtime=in_bulk())
+    ours = TextEncoder.load(device="cpu")
     theirs, left_out = runtimes.sides(ours.files.folder, torch.get_num_threads())
     texts = texts_of(options.texts) if options.texts else sample_passages()
     texts = list(itertools.islice(itertools.cycle(texts), options.count))

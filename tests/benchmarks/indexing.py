@@ -177,11 +177,10 @@ def main() -> None:
             result["unchanged"] = unchanged(folder)
         else:
             from retriever.encoder import Passage, TextEncoder
-            from retriever.encoder.runtime import in_bulk
 
             shutil.copytree(options.documents, folder)
             age(folder)
-            encoder = Timed(TextEncoder.load(options.encoder, runtime=in_bulk()))
+            encoder = Timed(TextEncoder.load(options.encoder))
             encoder.encode_passages([Passage("warm up " * 40)] * 16)
             encoder.seconds, encoder.calls = 0.0, []
             result["first run"] = full(folder, encoder)
