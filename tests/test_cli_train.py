@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
+from unittest.mock import ANY
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cli.commands.train_corpus import index_passages
+from cli.commands.train_corpus import in_folder, index_passages, searching_folders
+from cli.commands.train_fitting import ask_own
 from cli.main import app
+from indexer import Indexer, InputDocument
 from retriever import Retriever
 from retriever.confidence import CONFIDENCE, UNFITTED
 from retriever.errors import SpanseekError
+from retriever.evaluation import GradedQuestion
+from retriever.rerank import Evidence
+from retriever.training.examples import Example
+from retriever.training.negatives import SearchMany
 from retriever.training.refusal import add_refusal
+from retriever.types import TextSpan
 
 runner = CliRunner()
 
@@ -50,7 +61,7 @@ def test_passages_of_another_run_are_not_found(tmp_path: Path, tiny_encoder_fold
 def test_a_reader_is_trained_goes_on_and_answers(
     tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli.commands.train._COLLECTION", 2)
+    monkeypatch.setattr("cli.commands.train_fitting._COLLECTION", 2)
     out = tmp_path / "reader"
     command = ["train", "reader", "--start", "none", "--encoder", str(tiny_encoder_folder)]
     command += ["--data", str(rows(tmp_path / "rows.jsonl", 96)), "--out", str(out), "--epochs", "3"]
@@ -73,6 +84,11 @@ def test_a_reader_is_trained_goes_on_and_answers(
     (out / CONFIDENCE).write_text(UNFITTED.to_json(), encoding="utf-8")
     done = runner.invoke(app, [*taught, "--no-negatives", "--confidence-questions", "0"])
     assert done.exit_code == 0, done.output
+    anew = ["train", "confidence", str(out), "--encoder", str(tiny_encoder_folder), "--questions", "40"]
+    (out / CONFIDENCE).unlink()
+    refit = runner.invoke(app, [*anew, "--data", str(tmp_path / "rows.jsonl"), "--held-back", "0.5"])
+    assert refit.exit_code == 0, refit.output
+    assert (out / CONFIDENCE).is_file() is not ("confidences are not fitted" in refit.output)
     settings = json.loads((tmp_path / "pupil" / "reader.json").read_text(encoding="utf-8"))
     assert settings["no_answer"] == 1.5, "what can't be fitted on so few is as it was where it began"
     assert (tmp_path / "pupil" / CONFIDENCE).read_text(encoding="utf-8") == UNFITTED.to_json()
@@ -118,3 +134,74 @@ def test_an_unknown_part_is_one_line(tmp_path: Path) -> None:
     done = runner.invoke(app, [*command, "--part", "everything"])
     assert isinstance(done.exception, SpanseekError)
     assert "span layer" in str(done.exception)
+
+
+def test_questions_of_a_folder_are_asked_of_it_alone(tmp_path: Path, tiny_encoder_folder: Path) -> None:
+    root = tmp_path / "index"
+    texts = {
+        "a/x.md": "the cat",
+        "a/y.md": "the dog",
+        "a/z/w.md": "the mat",
+        "b/x.md": "the wind",
+        "c.md": "the snow",
+    }
+    with Indexer.open(root, encoder=str(tiny_encoder_folder)) as indexer:
+        indexer.add_documents(InputDocument(id_, text) for id_, text in texts.items())
+    passages = [*texts.values(), "elsewhere"]
+    given: list[str] = []
+
+    def elsewhere(passages: Sequence[str]) -> SearchMany:
+        given.extend(passages)
+        return lambda examples: [[len(passages) - 1] for _ in examples]
+
+    search = searching_folders(root, {*texts}, elsewhere)(passages)
+    found = [sorted(numbers) for numbers in search([example("a/x.md"), example("b/x.md"), example("c.md")])]
+    assert found == [[0, 1, 2], [3], [0, 1, 2, 3, 4]], "what lies in no folder is asked of everything"
+    assert given == []
+    assert [*search([example("an article"), example("a/y.md"), example("another")])] == [[5], ANY, [5]]
+    assert given == passages, "searched once"
+
+
+def example(group: str) -> Example:
+    nothing = np.empty(0, dtype=np.int64)
+    return Example("where is the cat?", nothing, nothing, 0, (0, 0), ("x",), group)
+
+
+def test_a_folder_is_meant_as_it_is_written(tmp_path: Path, tiny_encoder_folder: Path) -> None:
+    root = tmp_path / "index"
+    names = ["a[1]*/x?.md", "a1b/x.md", "a[1]*/deep/er.md"]
+    with Indexer.open(root, encoder=str(tiny_encoder_folder)) as indexer:
+        indexer.add_documents(InputDocument(name, "the cat is here") for name in names)
+    with Retriever.open(root) as retriever:
+        found = retriever.search("cat", 10, where=in_folder(names[0]))
+    assert sorted(hit.document_id for hit in found) == sorted([names[0], names[2]])
+
+
+def test_own_questions_are_asked_once_each_of_their_folder() -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    class Asking:
+        def evidence(self, question: str, *, where: list[str]) -> list[Evidence]:
+            asked.append((question, where))
+            return []
+
+    span = (TextSpan(0, 3, "cat"),)
+    questions = [GradedQuestion("1", "Who?", "cat", "", span, ("cat",), "a/x.md")]
+    questions += [GradedQuestion(f"2-{i}", "None?", f"passage {i}", "", (), (), "b/y.md") for i in range(3)]
+    found, _ = ask_own(questions, cast("Retriever", Asking()), by_folder=True)
+    assert {(question.lower().rstrip("?"), *where) for question, where in asked} >= {
+        ("who", "id=a/*"),
+        ("none", "id=b/*"),
+    }
+    assert sum(question.lower().startswith("none") for question, _ in asked) == 1
+    assert {one.answerable for one in found} >= {False}
+    asked.clear()
+    ask_own(questions, cast("Retriever", Asking()), by_folder=False)
+    assert {tuple(where) for _, where in asked} == {()}
+
+
+def test_confidence_is_fitted_to_a_reader_that_is_there(tmp_path: Path) -> None:
+    data = rows(tmp_path / "rows.jsonl")
+    done = runner.invoke(app, ["train", "confidence", str(tmp_path / "none"), "--data", str(data)])
+    assert isinstance(done.exception, SpanseekError)
+    assert "there is no span scorer" in str(done.exception)

@@ -20,7 +20,7 @@ from retriever.encoder.settings import SpanEncoderConfig
 from retriever.errors import SpanseekError
 from retriever.evaluation import GradedQuestion
 from retriever.training.encoder import train_encoder
-from retriever.training.examples import ExampleSet
+from retriever.training.examples import Example, ExampleSet
 from retriever.training.loop import Loop
 from retriever.training.negatives import SearchMany
 from retriever.training.pairs import Contrast, PairBatches, Texts
@@ -37,7 +37,7 @@ def questions() -> list[GradedQuestion]:
 def search_in_order(passages: Sequence[str]) -> SearchMany:
     """Ranks all passages as they come."""
 
-    def search(asked: Sequence[str]) -> Iterator[Sequence[int]]:
+    def search(asked: Sequence[Example]) -> Iterator[Sequence[int]]:
         return iter([range(len(passages))] * len(asked))
 
     return search

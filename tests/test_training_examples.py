@@ -205,10 +205,10 @@ def test_negatives_hold_no_answer_as_whole_words() -> None:
     )
     asked: list[str] = []
 
-    def search(questions: Sequence[str]) -> list[list[int]]:
-        asked.extend(questions)
+    def search(examples: Sequence[Example]) -> list[list[int]]:
+        asked.extend(example.question for example in examples)
         found = {"red cat?": [6, 1, 2, 0, 3, 4, 5], "dog?": [3, 2, 0, 6, 1, 5], "only its own?": [2]}
-        return [found[question] for question in questions]
+        return [found[example.question] for example in examples]
 
     assert mine(data, search) == {0: (6, 2, 3, 4, 5), 2: (2, 6)}
     assert asked == ["red cat?", "dog?", "only its own?"]
@@ -221,7 +221,7 @@ def test_negatives_are_mined_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
     found = mine(
         data,
-        lambda block: [[int(q[1:])] for q in block],
+        lambda block: [[int(example.question[1:])] for example in block],
         progress=lambda done, total: seen.append((done, total)),
     )
     assert found == {2: (2,), 3: (3,), 4: (4,), 5: (5,)}
@@ -234,7 +234,7 @@ def test_negatives_are_mined_once(tmp_path: Path) -> None:
 
     def search(passages: Sequence[str]) -> object:
         given.append(list(passages))
-        return lambda questions: [[0, 1] for _ in questions]
+        return lambda examples: [[0, 1] for _ in examples]
 
     lines: list[str] = []
     first = mine_once(data, tmp_path, search, lines.append)  # type: ignore[arg-type]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from cli.commands.train_corpus import index_passages, passages_of, searching
+from cli.commands.train_corpus import passages_of, searching, searching_folders
+from cli.commands.train_fitting import (
+    Fitting,
+    drawn,
+    fit_confidence_of,
+    fit_refusal_of,
+    keep_confidence,
+    report,
+)
 from cli.terminal import notice
 from retriever.errors import SpanseekError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from retriever.evaluation import GradedQuestion
 
 train_app = typer.Typer(
@@ -23,9 +27,6 @@ train_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-
-_COLLECTION = 100
-"""Passages that are a collection by themselves."""
 
 _DataOption = Annotated[
     list[Path],
@@ -70,6 +71,31 @@ _NegativesOption = Annotated[
     typer.Option(
         "--negatives/--no-negatives",
         help="Learn from passages, too, that the search ranks high but that don't answer.",
+    ),
+]
+_FolderOption = Annotated[
+    bool,
+    typer.Option(
+        "--by-folder",
+        help="Rows without context make sense among the papers of their document's folder alone ('When does the "
+        "fitter come?'): hard negatives and confidences come from there.",
+    ),
+]
+_HeldBackOption = Annotated[
+    float,
+    typer.Option(
+        "--held-back",
+        min=0.0,
+        max=0.5,
+        help="Share of the documents whose questions are only measured with, the same ones each time.",
+    ),
+]
+_ApartOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--apart",
+        metavar="TITLE",
+        help="A document whose questions are only measured with, as a part of the others is.",
     ),
 ]
 _DeviceOption = Annotated[
@@ -149,13 +175,9 @@ def reader(
             help="So many of the encoder's uppermost layers learn; the rest stays. Default: all. Fewer are faster.",
         ),
     ] = None,
-    apart: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TITLE",
-            help="A document whose questions are only measured with, as a part of the others is.",
-        ),
-    ] = None,
+    by_folder: _FolderOption = False,
+    held_back: _HeldBackOption = 0.05,
+    apart: _ApartOption = None,
     batch_tokens: Annotated[
         int | None,
         typer.Option(
@@ -172,7 +194,6 @@ def reader(
     from retriever.encoder.settings import SpanEncoderConfig
     from retriever.evaluation import load_questions
     from retriever.training.confidence import needed_to_fit
-    from retriever.training.examples import held_back_questions
     from retriever.training.loop import TrainingConfig
     from retriever.training.reader import train_reader
     from retriever.training.rehearsal import Rehearsal
@@ -188,9 +209,13 @@ def reader(
     pace = {} if batch_tokens is None else {"batch_tokens": batch_tokens, "batches_per_step": 1}
     needed_to_fit()
     corpus = out / "passages.index"
+    search = searching(corpus, encoder)
+    if by_folder and index_dir is not None:
+        about = {question.document for question in questions if question.document}
+        search = searching_folders(index_dir, about, search)
     rehearsal = None
     if rehearse:
-        known = _drawn([question for path in rehearse for question in load_questions(path)], rehearsed)
+        known = drawn([question for path in rehearse for question in load_questions(path)], rehearsed)
         rehearsal = Rehearsal(known, searching(out / "rehearsed.index", encoder) if negatives else None)
     train_reader(
         questions,
@@ -199,7 +224,7 @@ def reader(
         others=others,
         start=None if start == "none" else start,
         encoder=encoder,
-        search=searching(corpus, encoder) if negatives else None,
+        search=search if negatives else None,
         config=TrainingConfig(
             seed=seed,
             epochs=epochs,
@@ -207,21 +232,61 @@ def reader(
             new_learning_rate=max(5e-4, learning_rate),
             **pace,
         ),
+        held_back=held_back,
         apart=apart or (),
         teacher=teacher,
         rehearsal=rehearsal,
         layers=layers,
         span=SpanEncoderConfig(window=window, local_heads=heads, local=local, concatenation=concatenation),
         device=device,
-        report=_report,
+        report=report,
     )
-    _fit_refusal(questions, apart or [], out)
+    fitting = Fitting(
+        questions, others, index_dir, by_folder, encoder, corpus, held_back=held_back, apart=apart or ()
+    )
+    fit_refusal_of(out, fitting)
     if confidence_questions:
-        contexts = list(dict.fromkeys([*(question.context for question in questions), *others]))
-        held = _drawn(held_back_questions(questions, apart or []), confidence_questions)
-        _fit_confidence(held, contexts, encoder, corpus, out)
-    _keep_confidence(start, out)
+        fit_confidence_of(out, fitting, confidence_questions)
+    keep_confidence(start, out)
     notice(f"done: spanseek search QUESTION --reader {out}")
+
+
+@train_app.command()
+def confidence(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="READER", help="A span scorer's folder; what is fitted is written there."),
+    ],
+    data: _DataOption,
+    index_dir: _IndexOption = None,
+    encoder: _EncoderOption = "default",
+    by_folder: _FolderOption = False,
+    confidence_questions: Annotated[
+        int, typer.Option("--questions", min=1, help="So many held-back questions are asked at most.")
+    ] = 1500,
+    held_back: _HeldBackOption = 0.05,
+    apart: _ApartOption = None,
+) -> None:
+    """Fit anew how sure a trained span scorer is, and how readily it finds no answer.
+
+    For one that was averaged, or whose texts have changed. Only questions that it wasn't trained on tell: give the
+    --data, --held-back and --apart that it was trained with.
+
+    Example: [bold]spanseek train confidence reader/ --data mine.jsonl --index .spanseek[/bold]
+    """
+    from retriever.encoder.reader_files import read_reader
+    from retriever.training.confidence import needed_to_fit
+
+    needed_to_fit()
+    read_reader(str(folder))  # before the work, not after it
+    questions, others = _questions(data, index_dir)
+    corpus = folder / "passages.index"
+    fitting = Fitting(
+        questions, others, index_dir, by_folder, encoder, corpus, held_back=held_back, apart=apart or ()
+    )
+    fit_refusal_of(folder, fitting)
+    fit_confidence_of(folder, fitting, confidence_questions)
+    notice(f"done: spanseek search QUESTION --reader {folder}")
 
 
 @train_app.command()
@@ -277,7 +342,7 @@ def encoder(
         part=cast("Literal['span layer', 'backbone']", part),
         keep=keep,
         device=device,
-        report=_report,
+        report=report,
     )
     notice(f"done: spanseek index PATH --encoder {out}")
 
@@ -314,87 +379,3 @@ def _questions(files: list[Path], index_dir: Path | None) -> tuple[list[GradedQu
     if not found:
         raise SpanseekError("there are no questions to learn from: give --data with rows that have answers")
     return list(found.values()), others
-
-
-def _fit_refusal(questions: list[GradedQuestion], apart: list[str], out: Path) -> None:
-    """Reads held-back questions in their own passages, and writes how readily there is no answer."""
-    from retriever.encoder.span_scorer import SpanScorer
-    from retriever.training.examples import held_back_questions
-    from retriever.training.refusal import FEWEST, add_refusal, fit_refusal
-
-    held = held_back_questions(questions, apart)
-    without = [question for question in held if not question.answers]
-    if min(len(without), len(held) - len(without)) < FEWEST:
-        return  # it stays as it was: there is nothing to learn it from, as is usual with questions of one's own
-    add_refusal(out, 0.0)
-    scorer = SpanScorer.load(str(out))
-
-    def read_many(some: Sequence[GradedQuestion]) -> list[tuple[str, float]]:
-        readings = scorer.read_many([(question.question, question.context, "") for question in some])
-        return [(reading.text, reading.margin) for reading in readings]
-
-    chosen = _drawn([question for question in held if question.answers], 5 * len(without)) + without
-    no_answer = fit_refusal(chosen, read_many)
-    add_refusal(out, no_answer)
-    _report(f"no answer: {no_answer:+.2f}, from {len(chosen):,} held-back questions")
-
-
-def _fit_confidence(
-    held: list[GradedQuestion], contexts: list[str], encoder: str, corpus: Path, out: Path
-) -> None:
-    """Asks held-back questions of the passages, and writes what makes confidences of what is found.
-
-    A third of them is asked of the passages that they are about alone, where these are a collection by themselves:
-    what a score says differs between a large one and a small one, and most people's is small.
-    """
-    from retriever import RerankConfig, Retriever
-    from retriever.confidence import CONFIDENCE
-    from retriever.training.confidence import Asked, ask_all, fit
-
-    few = list(dict.fromkeys(question.context for question in held))
-    part = len(held) // 3 if len(few) >= _COLLECTION else 0
-    asked: list[Asked] = []
-    statements: list[Asked] = []
-
-    def progress(done: int, total: int) -> None:
-        if done % 100 == 0:
-            _report(f"confidence: {done:,} of {total:,} held-back questions asked")
-
-    parts = ((contexts, corpus, held[part:]), (few, corpus.with_name("few.index"), held[:part]))
-    for seed, (passages, root, questions) in enumerate(parts):
-        if questions:
-            index_passages(passages, root, encoder)
-            documents = {context: str(i) for i, context in enumerate(passages)}
-            with Retriever.open(root, rerank=RerankConfig(reader=str(out))) as retriever:
-                brought = ask_all(questions, documents, retriever.evidence, seed=seed, progress=progress)
-            asked += brought[0]
-            statements += brought[1]
-    try:
-        model = fit(asked, statements)
-    except SpanseekError as error:
-        notice(f"confidences are not fitted: {error}")
-        return
-    (out / CONFIDENCE).write_text(model.to_json() + "\n", encoding="utf-8")
-
-
-def _keep_confidence(start: str, out: Path) -> None:
-    """Where none were fitted: the confidences of what was gone on from, which fit better than none."""
-    from retriever.confidence import CONFIDENCE
-    from retriever.encoder.reader_files import read_reader
-
-    if start != "none" and not (out / CONFIDENCE).exists():
-        known = read_reader(start).folder / CONFIDENCE
-        if known.is_file():
-            shutil.copyfile(known, out / CONFIDENCE)
-            notice(f"confidences are those of {start!r}")
-
-
-def _drawn(questions: list[GradedQuestion], most: int) -> list[GradedQuestion]:
-    """At most so many, always the same ones."""
-    import random
-
-    return random.Random(0).sample(questions, min(most, len(questions)))  # noqa: S311 - nothing secret
-
-
-def _report(line: str) -> None:
-    notice(f"{time.strftime('%H:%M:%S')}  {line}")

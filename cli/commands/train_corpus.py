@@ -1,17 +1,22 @@
-"""The index that a training asks: of the passages that are learned from, for hard negatives and confidence."""
+"""The indexes that a training asks, for hard negatives and confidences: of the passages that are learned from, or of
+one's own documents.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from retriever import Retriever
+    from retriever.training.examples import Example
     from retriever.training.negatives import SearchMany
 
 DEPTH = 20
+_GLOB = re.compile(r"[*?\[]")
 
 
 def index_passages(passages: Sequence[str], root: Path, encoder: str) -> None:
@@ -37,13 +42,52 @@ def searching(root: Path, encoder: str) -> Callable[[Sequence[str]], SearchMany]
         index_passages(passages, root, encoder)
         retriever = Retriever.open(root)
 
-        def search(questions: Sequence[str]) -> Iterator[list[int]]:
+        def search(examples: Sequence[Example]) -> Iterator[list[int]]:
+            questions = [example.question for example in examples]
             for hits in retriever.search_many(questions, DEPTH, per_document=1):
                 yield [int(hit.document_id) for hit in hits]
 
         return search
 
     return over
+
+
+def searching_folders(
+    index_dir: Path, documents: Collection[str], others: Callable[[Sequence[str]], SearchMany]
+) -> Callable[[Sequence[str]], SearchMany]:
+    """For hard negatives of questions that make sense among the papers of their folder alone.
+
+    Args:
+        index_dir: An index of one's own documents.
+        documents: Ids of those that questions are about.
+        others: What is searched for questions about anything else.
+    """
+    from retriever import Retriever
+
+    def over(passages: Sequence[str]) -> SearchMany:
+        numbers = {passage: number for number, passage in enumerate(passages)}
+        elsewhere: list[SearchMany] = []
+        retriever = Retriever.open(index_dir)
+
+        def search(examples: Sequence[Example]) -> Iterator[Sequence[int]]:
+            for example in examples:
+                if example.group in documents:
+                    where = in_folder(example.group)
+                    hits = retriever.search(example.question, DEPTH, where=where, per_document=DEPTH)
+                    yield [numbers[hit.text] for hit in hits if hit.text in numbers]
+                else:
+                    elsewhere[:] = elsewhere or [others(passages)]
+                    yield from elsewhere[0]([example])
+
+        return search
+
+    return over
+
+
+def in_folder(document: str) -> list[str]:
+    """The filter that leaves what lies in a document's folder or below it; none, if it lies in no folder."""
+    folder = PurePosixPath(document).parent.as_posix()
+    return [] if folder == "." else [f"id={_GLOB.sub(lambda found: f'[{found[0]}]', folder)}/*"]
 
 
 def passages_of(retriever: Retriever) -> list[str]:

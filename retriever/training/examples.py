@@ -139,10 +139,10 @@ def hold_back(questions: Sequence[GradedQuestion], share: float, apart: Sequence
 
 
 def held_back_questions(
-    questions: Sequence[GradedQuestion], apart: Sequence[str] = ()
+    questions: Sequence[GradedQuestion], apart: Sequence[str] = (), share: float = HELD_BACK
 ) -> list[GradedQuestion]:
     """Those that are measured, not trained on; see `hold_back`."""
-    held = hold_back(questions, HELD_BACK, apart)
+    held = hold_back(questions, share, apart)
     return [question for question, is_held in zip(questions, held, strict=True) if is_held]
 
 

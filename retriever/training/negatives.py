@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from retriever.training.examples import ExampleSet
+from retriever.training.examples import Example, ExampleSet
 
-SearchMany = Callable[[Sequence[str]], Iterable[Sequence[int]]]
-"""Questions to the numbers of the passages that are found for each, best first."""
+SearchMany = Callable[[Sequence[Example]], Iterable[Sequence[int]]]
+"""Examples to the numbers of the passages that are found for each one's question, best first."""
 
 _BLOCK = 1024
 _WORD = re.compile(r"[^\W_]+")
@@ -44,7 +44,7 @@ def mine(
     negatives: dict[int, tuple[int, ...]] = {}
     for begin in range(0, len(asked), _BLOCK):
         block = asked[begin : begin + _BLOCK]
-        for i, found in zip(block, search([data.examples[i].question for i in block]), strict=True):
+        for i, found in zip(block, search([data.examples[i] for i in block]), strict=True):
             example = data.examples[i]
             answers = [_flat(answer) for answer in example.answers]
             wrong = [
