@@ -259,7 +259,9 @@ def confidence(
     ],
     data: _DataOption,
     index_dir: _IndexOption = None,
-    encoder: _EncoderOption = "default",
+    encoder: Annotated[
+        str, typer.Option(metavar="NAME", help="What embeds the passages of --data: a name or a folder.")
+    ] = "default",
     by_folder: _FolderOption = False,
     confidence_questions: Annotated[
         int, typer.Option("--questions", min=1, help="So many held-back questions are asked at most.")
@@ -269,8 +271,8 @@ def confidence(
 ) -> None:
     """Fit anew how sure a trained span scorer is, and how readily it finds no answer.
 
-    For one that was averaged, or whose texts have changed. Only questions that it wasn't trained on tell: give the
-    --data, --held-back and --apart that it was trained with.
+    For one that was averaged, or that is asked of other texts now. It is measured with questions that it wasn't
+    trained on: give --held-back and --apart as they were for its training.
 
     Example: [bold]spanseek train confidence reader/ --data mine.jsonl --index .spanseek[/bold]
     """
