@@ -13,13 +13,17 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.commands.train_corpus import in_folder, index_passages, searching_folders
-from cli.commands.train_fitting import ask_own
+from cli.commands.train_fitting import Fitting, ask_own, fit_refusal_of
 from cli.main import app
 from indexer import Indexer, InputDocument
 from retriever import Retriever
 from retriever.confidence import CONFIDENCE, UNFITTED
+from retriever.encoder.backbone import find_encoder
+from retriever.encoder.loading import load_span_encoder, save_reader
+from retriever.encoder.model import SpanReader
+from retriever.encoder.reading import ReadingConfig
 from retriever.errors import SpanseekError
-from retriever.evaluation import GradedQuestion
+from retriever.evaluation import GradedQuestion, load_questions
 from retriever.rerank import Evidence
 from retriever.training.examples import Example
 from retriever.training.negatives import SearchMany
@@ -200,8 +204,39 @@ def test_own_questions_are_asked_once_each_of_their_folder() -> None:
     assert {tuple(where) for _, where in asked} == {()}
 
 
-def test_confidence_is_fitted_to_a_reader_that_is_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["nowhere", "default"])
+def test_confidence_is_fitted_to_a_folder_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     data = rows(tmp_path / "rows.jsonl")
-    done = runner.invoke(app, ["train", "confidence", str(tmp_path / "none"), "--data", str(data)])
+    monkeypatch.chdir(tmp_path)
+    done = runner.invoke(app, ["train", "confidence", name, "--data", str(data)])
     assert isinstance(done.exception, SpanseekError)
-    assert "there is no span scorer" in str(done.exception)
+    assert f"there is no span scorer's folder at {name!r}" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"], "and nothing is left behind"
+
+
+def test_folders_are_those_of_an_index(tmp_path: Path) -> None:
+    command = ["train", "reader", "--data", str(rows(tmp_path / "r.jsonl")), "--out", str(tmp_path / "o")]
+    done = runner.invoke(app, [*command, "--by-folder"])
+    assert isinstance(done.exception, SpanseekError)
+    assert "--index" in str(done.exception)
+
+
+def test_how_readily_there_is_no_answer_is_fitted_whatever_it_was(
+    tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = find_encoder(str(tiny_encoder_folder))
+    model = SpanReader(load_span_encoder(files, files.config), segments=True)
+    model.freeze_embeddings()
+    save_reader(model, files, ReadingConfig(), tmp_path)
+    monkeypatch.setattr("retriever.training.refusal.FEWEST", 2)
+    questions = load_questions(rows(tmp_path / "rows.jsonl"))
+    fitting = Fitting(questions, (), None, False, str(tiny_encoder_folder), tmp_path / "i", held_back=1.0)
+    fitted = []
+    for before in (0.0, 1.5):
+        add_refusal(tmp_path, before)
+        fit_refusal_of(tmp_path, fitting)
+        fitted.append(json.loads((tmp_path / "reader.json").read_text(encoding="utf-8"))["no_answer"])
+    assert fitted[0] == pytest.approx(fitted[1], abs=0.051)
+    assert fitted[1] != 1.5, "it was fitted"

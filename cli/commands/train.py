@@ -204,13 +204,13 @@ def reader(
         raise SpanseekError(
             "--rehearse is for what a span scorer has learned: give the one to go on from as --start"
         )
-    questions, others = _questions(data, index_dir)
+    questions, others = _questions(data, index_dir, by_folder=by_folder)
     heads = find_encoder(encoder).config.local_heads
     pace = {} if batch_tokens is None else {"batch_tokens": batch_tokens, "batches_per_step": 1}
     needed_to_fit()
     corpus = out / "passages.index"
     search = searching(corpus, encoder)
-    if by_folder and index_dir is not None:
+    if by_folder and index_dir:
         about = {question.document for question in questions if question.document}
         search = searching_folders(index_dir, about, search)
     rehearsal = None
@@ -280,8 +280,12 @@ def confidence(
     from retriever.training.confidence import needed_to_fit
 
     needed_to_fit()
+    if not folder.is_dir():  # a name, such as 'default', is nothing to write into
+        raise SpanseekError(
+            f"there is no span scorer's folder at {str(folder)!r}: name what was trained or averaged"
+        )
     read_reader(str(folder))  # before the work, not after it
-    questions, others = _questions(data, index_dir)
+    questions, others = _questions(data, index_dir, by_folder=by_folder)
     corpus = folder / "passages.index"
     fitting = Fitting(
         questions, others, index_dir, by_folder, encoder, corpus, held_back=held_back, apart=apart or ()
@@ -349,12 +353,16 @@ def encoder(
     notice(f"done: spanseek index PATH --encoder {out}")
 
 
-def _questions(files: list[Path], index_dir: Path | None) -> tuple[list[GradedQuestion], list[str]]:
+def _questions(
+    files: list[Path], index_dir: Path | None, *, by_folder: bool = False
+) -> tuple[list[GradedQuestion], list[str]]:
     """All questions, each once, and the other passages of the index that they may be about."""
     from retriever import Retriever
     from retriever.evaluation import load_questions
     from retriever.training.own import is_own, load_own, locate
 
+    if by_folder and index_dir is None:
+        raise SpanseekError("--by-folder is about the folders of an index: name it with --index")
     found: dict[tuple[str, str], GradedQuestion] = {}
     others: list[str] = []
     own = [path for path in files if is_own(path)]

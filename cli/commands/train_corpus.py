@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -66,18 +67,19 @@ def searching_folders(
 
     def over(passages: Sequence[str]) -> SearchMany:
         numbers = {passage: number for number, passage in enumerate(passages)}
-        elsewhere: list[SearchMany] = []
+        search_others = cache(lambda: others(passages))  # indexes them: only if something else is asked
         retriever = Retriever.open(index_dir)
 
         def search(examples: Sequence[Example]) -> Iterator[Sequence[int]]:
+            other = [example for example in examples if example.group not in documents]
+            found = iter(search_others()(other) if other else ())
             for example in examples:
                 if example.group in documents:
                     where = in_folder(example.group)
                     hits = retriever.search(example.question, DEPTH, where=where, per_document=DEPTH)
                     yield [numbers[hit.text] for hit in hits if hit.text in numbers]
                 else:
-                    elsewhere[:] = elsewhere or [others(passages)]
-                    yield from elsewhere[0]([example])
+                    yield next(found)
 
         return search
 

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,12 +63,12 @@ def fit_refusal_of(reader: Path, fitting: Fitting) -> None:
     without = [question for question in held if not question.answers]
     if min(len(without), len(held) - len(without)) < FEWEST:
         return  # it stays as it was: there is nothing to learn it from, as is usual with questions of one's own
-    add_refusal(reader, 0.0)
     scorer = SpanScorer.load(str(reader))
 
     def read_many(some: Sequence[GradedQuestion]) -> list[tuple[str, float]]:
         readings = scorer.read_many([(question.question, question.context, "") for question in some])
-        return [(reading.text, reading.margin) for reading in readings]
+        # what it adds so far is taken off here, not from its file: a kill in between loses nothing
+        return [(reading.text, reading.margin + scorer.no_answer) for reading in readings]
 
     chosen = drawn([question for question in held if question.answers], 5 * len(without)) + without
     no_answer = fit_refusal(chosen, read_many)
@@ -149,7 +150,7 @@ def ask_own(
         brought = ask_all(
             [question],
             {question.context: question.document},
-            lambda text, where=where: retriever.evidence(text, where=where),  # type: ignore[misc]
+            partial(retriever.evidence, where=where),
             seed=number,
         )
         asked += brought[0]
