@@ -15,7 +15,8 @@ from indexer.pipeline import WAITING, Ahead, Background, Handed, StoppedError
 def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    assert set(threading.enumerate()) == before
+    # those of an earlier test may have ended in between, when what they worked for was let go
+    assert set(threading.enumerate()) <= before
 
 
 def numbers(count: int, taken: list[int], seconds: float = 0.0) -> Generator[int, None, None]:
