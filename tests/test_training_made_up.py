@@ -8,9 +8,9 @@ import re
 import pytest
 
 from retriever.encoder.structure import borders
-from retriever.training.cells import HEADERS, KEYS, Words
+from retriever.training.cells import _COLOURS, _STUFFS, HEADERS, KEYS, VARIANTS, Words
 from retriever.training.keywords import as_keywords, as_statement, as_typed
-from retriever.training.rows import make_row_question
+from retriever.training.rows import _by_part, make_row_question
 
 NAMES = [f"Name{chr(65 + i)}{chr(65 + j)}" for i in range(6) for j in range(5)]
 
@@ -49,6 +49,24 @@ def test_the_answer_stands_under_the_header_that_is_asked_for() -> None:
             seen += 1
             assert asked == {own[1]}, made
     assert seen > 40
+
+
+def test_a_thing_may_be_named_in_part_and_by_what_it_looks_like() -> None:
+    answered = refused = 0
+    for seed in range(400):
+        made = _by_part(WORDS, random.Random(seed))
+        whole = [name for name in re.findall(r"Name\w\w(?: \d+)? \w+", made.text) if name in made.question]
+        assert not [name for name in whole if name.split()[-1] in VARIANTS], (
+            made
+        )  # the maker's name isn't said
+        answered += bool(made.end)
+        refused += not made.end
+        if made.end:
+            line = made.text[made.text.rfind("\n", 0, made.start) + 1 :].split("\n")[0]
+            looks = [word for word in (*_COLOURS, *_STUFFS) if re.search(rf"\b{word}\b", made.question)]
+            assert looks
+            assert all(look in line for look in looks), made
+    assert refused * 2 < answered
 
 
 def _beside(text: str) -> set[int]:

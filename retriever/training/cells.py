@@ -9,6 +9,8 @@ from dataclasses import dataclass
 _MONTHS = "January February March April May June July August September October November December".split()
 _UNITS = "mm cm m km g kg ml l °C % V W A h min s days weeks months years".split()
 _COLOURS = "red blue green grey black white yellow orange brown silver".split()
+_SHADES = "light dark pale moss navy signal lime stone ruby sand".split()
+_STUFFS = "oak walnut steel brass leather linen glass bamboo copper felt aluminium wicker".split()
 _STATES = (
     "open closed approved pending rejected shipped delayed active retired draft signed paid overdue".split()
 )
@@ -84,6 +86,13 @@ def _state(rng: random.Random, _: Words) -> str:
 
 def _colour(rng: random.Random, _: Words) -> str:
     return rng.choice(_COLOURS)
+
+
+def look_of(rng: random.Random, words: Words) -> str:
+    """What something looks like: a colour, its shade, what it is made of."""
+    return rng.choice(
+        [_colour(rng, words), f"{rng.choice(_SHADES)} {_colour(rng, words)}", rng.choice(_STUFFS)]
+    )
 
 
 _COST = "How much is {key}?|What does {key} cost?|How much does the {key} cost?|price of {key}"
@@ -174,6 +183,19 @@ QUALIFIERS: list[tuple[str, Value, str]] = [
     ("Supplier", name_of, " from {}"),
 ]
 """What tells rows of one name apart, and how a question says it."""
+VARIANTS = (
+    "Trail Sport Classic Mini Max Plus Pro Lite Compact Home Studio Garden Marine Nordic XL 200 S".split()
+)
+"""What makers add to a name to tell its kinds apart."""
+FILES = (
+    "{subject} {year}|{subject}|List of {subject} {year}|{subject} register|Stock {year}|Orders {year}|Inventory of {subject}|"
+    "Budget {year}|{subject}, rates from {year}|Annex: {subject}|{year}|Schedule {year}|Directory of {subject}"
+).split("|")
+"""What files with tables are called."""
+KINDS = "lamp|desk|clock|bicycle|tent|kettle|jacket|camera|speaker|bench|heater|sensor|backpack|chair".split(
+    "|"
+)
+"""What the thing is."""
 MEASURES = "Sales|Units sold|Revenue|Visitors|Mean error|Complaints|Rainfall|Population|Output|Members".split(
     "|"
 )

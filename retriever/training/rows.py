@@ -3,7 +3,7 @@
 Public sets of questions are about prose; documents of one's own hold price lists and data sheets. Here tables are made
 of common headers, of names and phrases that the training passages hold, and of numbers; and they are asked about in
 the ways in which people ask: for a cell by its row and column, for one of several rows of the same name by what else
-stands there, for the row by a cell, for a property of the one thing that a list is about. They are written as
+stands there, for one whose name they give in part, by what it looks like, for the row by a cell, for a property of the one thing that a list is about. They are written as
 spanseek's readers write rows of sheets (`Header: value; Header: value`), as tables are in Markdown, and with nothing
 but space between the columns, as in what is read from a PDF.
 """
@@ -14,14 +14,18 @@ import random
 from dataclasses import dataclass
 
 from retriever.training.cells import (
+    FILES,
     HEADERS,
     KEYS,
+    KINDS,
     MEASURES,
     QUALIFIERS,
+    VARIANTS,
     Value,
     Words,
     count_of,
     different,
+    look_of,
     measure_of,
     name_of,
     price_of,
@@ -39,6 +43,9 @@ _TEMPLATES = (
     "{key} {header}",
     "Can you tell me the {header} of the {key}?",
 )
+
+
+_THINGS = ("Product", "Name", "Item", "Part", "Model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,10 @@ def make_row_question(words: Words, rng: random.Random) -> RowQuestion:
         rng: Draws everything.
     """
     draw = rng.random()
-    if draw < 0.45:
+    if draw < 0.4:
         return _by_key(words, rng)
+    if draw < 0.5:
+        return _by_part(words, rng)
     if draw < 0.62:
         return _by_two(words, rng)
     if draw < 0.72:
@@ -93,7 +102,7 @@ def _by_key(words: Words, rng: random.Random) -> RowQuestion:
             key = absent
         else:
             asked = rng.choice([header for header in HEADERS if header[0] not in titles])
-    return _written(titles, rows, answer, _ask(asked, key, rng), rng)
+    return _written(titles, rows, answer, _ask(asked, key, rng), words, rng)
 
 
 def _by_two(words: Words, rng: random.Random) -> RowQuestion:
@@ -109,7 +118,41 @@ def _by_two(words: Words, rng: random.Random) -> RowQuestion:
     key, other = pairs[row]
     answerable = rng.random() < 0.75
     question = _ask(headers[column], key, rng, said.format(other if answerable else absent))
-    return _written(titles, rows, (row, column + 2) if answerable else None, question, rng)
+    return _written(titles, rows, (row, column + 2) if answerable else None, question, words, rng)
+
+
+def _by_part(words: Words, rng: random.Random) -> RowQuestion:
+    """A cell of one of several rows whose names begin alike, by that beginning and by what the thing looks like.
+
+    So people ask who don't know, or don't say, what its maker calls it: 'the grey Petrel', not 'the Petrel Urban'.
+    """
+    headers = rng.sample(
+        [header for header in HEADERS if header[0] not in ("Colour", "Description")], rng.randint(1, 4)
+    )
+    name, absent_name = (
+        f"{key}{rng.choice(['', '', ' 2', ' 3', ' 40'])}" for key in some_keys(words, 2, rng)
+    )
+    count = rng.choice([1, 1, 2, 3, 4])
+    *looks, absent = different(look_of, count + 1, words, rng)
+    parts = rng.sample(VARIANTS, len(looks))
+    kind = rng.choice(KINDS)
+    column, described = rng.choice(
+        [("Description", f"{kind}, {{}}"), ("Description", f"{{}} {kind}"), ("Finish", "{}")]
+    )
+    titles = [rng.choice(_THINGS), column, *(header for header, *_ in headers)]
+    rows = [
+        [f"{name} {part}", described.format(look), *(value(rng, words) for _, value, _ in headers)]
+        for part, look in zip(parts, looks, strict=True)
+    ]
+    row, asked = rng.randrange(len(rows)), rng.randrange(len(headers))
+    answerable = rng.random() < 0.75
+    look = looks[row]
+    if not answerable:
+        look, name = rng.choice([(absent, name), (look, absent_name)])
+    question = _ask(
+        headers[asked], rng.choice([f"{look} {name}", f"{look} {name}", f"{name} in {look}"]), rng
+    )
+    return _written(titles, rows, (row, asked + 2) if answerable else None, question, words, rng)
 
 
 def _by_cell(words: Words, rng: random.Random) -> RowQuestion:
@@ -138,7 +181,7 @@ def _by_cell(words: Words, rng: random.Random) -> RowQuestion:
         ]
     )
     answer = (row_asked, 0) if answerable else None
-    return _written([title, *(name for name, *_ in headers)], rows, answer, question, rng)
+    return _written([title, *(name for name, *_ in headers)], rows, answer, question, words, rng)
 
 
 def _by_column(words: Words, rng: random.Random) -> RowQuestion:
@@ -167,7 +210,12 @@ def _by_column(words: Words, rng: random.Random) -> RowQuestion:
         ]
     )
     made = _written(
-        [rng.choice([*KEYS, name]), *columns], rows, (row, column + 1) if answerable else None, asked, rng
+        [rng.choice([*KEYS, name]), *columns],
+        rows,
+        (row, column + 1) if answerable else None,
+        asked,
+        words,
+        rng,
     )
     return _under(made, measure, rng)
 
@@ -188,7 +236,12 @@ def _of_one_thing(words: Words, rng: random.Random) -> RowQuestion:
 
 
 def _written(
-    titles: list[str], rows: Cells, answer: tuple[int, int] | None, question: str, rng: random.Random
+    titles: list[str],
+    rows: Cells,
+    answer: tuple[int, int] | None,
+    question: str,
+    words: Words,
+    rng: random.Random,
 ) -> RowQuestion:
     """The table in one of the ways; `answer` is a row and a column."""
     order = list(range(len(titles)))
@@ -198,7 +251,23 @@ def _written(
     write = as_fields if draw < 0.45 else as_markdown if draw < 0.7 else as_columns
     text, places = write([titles[i] for i in order], [[cells[i] for i in order] for cells in rows], rng)
     start, end = places[answer[0]][order.index(answer[1])] if answer is not None else (0, 0)
-    return RowQuestion(question, text, start, end)
+    return RowQuestion(question, text, start, end, _file(words, rng) if rng.random() < 0.6 else "")
+
+
+def _file(words: Words, rng: random.Random) -> str:
+    """What stands over a table in a file: its title, and mostly the sheet's or the section's.
+
+    Without it the span scorer learns that a row under a title answers nothing: most of those that a search puts before
+    it are neighbours of the row that does.
+    """
+    subject = rng.choice([name_of(rng, words), rng.choice(KINDS).capitalize(), rng.choice(KEYS)])
+    title = rng.choice(FILES).format(subject=subject, year=rng.randint(1998, 2031))
+    if rng.random() < 0.2:
+        return title
+    sheet = rng.choice(
+        [name_of(rng, words), rng.choice(MEASURES), f"{rng.choice([*KINDS, *KEYS]).capitalize()}s"]
+    )
+    return f"{title} > {sheet}"
 
 
 def _under(made: RowQuestion, heading: str, rng: random.Random) -> RowQuestion:
