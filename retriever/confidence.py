@@ -39,7 +39,7 @@ FEATURES = (
 """
 
 CONFIDENCE = "confidence.json"
-_GATE = 12.0
+_GATE = 24.0
 """How sharply reading is trusted or not as the best answer's confidence passes the gate."""
 CLIP = 20.0
 """Log-odds beyond this are all the same."""

@@ -243,12 +243,12 @@ def gain(model: ConfidenceModel, margin: float, confidence: float) -> float:
 
 def test_the_gain_by_hand() -> None:
     model = replace(UNFITTED, passage_weight=0.8, passage_bias=-1.0, passage_slope=0.5)
-    sure = logistic(6.0)
+    sure = logistic(12.0)
     assert gain(model, 2.0, 0.5) == pytest.approx(0.2)
     assert gain(model, 2.0, 1.0) == pytest.approx(0.4 * sure)
     assert gain(model, 4.0, 1.0) == pytest.approx(0.8 * sure / (1 + math.exp(-1)))
     assert gain(model, -1e9, 1.0) == pytest.approx(0, abs=1e-8)
-    assert gain(model, 1e9, 0.0) == pytest.approx(0.8 * logistic(-6.0)), "nothing seems to answer"
+    assert gain(model, 1e9, 0.0) == pytest.approx(0.8 * logistic(-12.0)), "nothing seems to answer"
     assert gain(replace(model, gate=0.7), 2.0, 0.7) == pytest.approx(0.2)
 
 
@@ -282,6 +282,6 @@ def test_reading_lifts_what_answers_and_leaves_the_rest() -> None:
     ]
     lifted = reorder(ranked, found, replace(UNFITTED, passage_weight=0.25), 1.0)
     assert [c.chunks[0] for c in lifted] == [0, 3, 1, 2, 4]
-    assert lifted[1].score == pytest.approx(0.6 + 0.25 * logistic(6.0))
+    assert lifted[1].score == pytest.approx(0.6 + 0.25 * logistic(12.0))
     assert lifted[1].scores == replace(ranked[3].scores, span=20.0)
     assert reorder(ranked, [], UNFITTED, 0.0) == ranked
