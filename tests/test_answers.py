@@ -64,7 +64,7 @@ def test_an_answer_is_exact(opened: Open, sentences: dict[str, str]) -> None:
     margin = answer.scores.start + answer.scores.end - answer.scores.no_answer
     assert margin == pytest.approx(3.0, abs=1e-5)
     assert hit.scores.span == pytest.approx(3.0, abs=1e-5)
-    trust = logistic(12 * (answer.confidence - 0.5))
+    trust = logistic(24 * (answer.confidence - 0.5))
     assert hit.score == pytest.approx(hit.scores.fused + 0.3 * trust * logistic(3.0), abs=1e-6)
     assert response.question == WHO
 
