@@ -56,16 +56,24 @@ def test_a_thing_may_be_named_in_part_and_by_what_it_looks_like() -> None:
     for seed in range(400):
         made = _by_part(WORDS, random.Random(seed))
         whole = [name for name in re.findall(r"Name\w\w(?: \d+)? \w+", made.text) if name in made.question]
-        assert not [name for name in whole if name.split()[-1] in VARIANTS], (
-            made
-        )  # the maker's name isn't said
+        said_whole = [name for name in whole if name.split()[-1] in VARIANTS]
+        assert not said_whole, made
         answered += bool(made.end)
         refused += not made.end
+        looks = [word for word in (*_COLOURS, *_STUFFS) if re.search(rf"\b{word}\b", made.question)]
+        assert looks
         if made.end:
             line = made.text[made.text.rfind("\n", 0, made.start) + 1 :].split("\n")[0]
-            looks = [word for word in (*_COLOURS, *_STUFFS) if re.search(rf"\b{word}\b", made.question)]
-            assert looks
             assert all(look in line for look in looks), made
+            assert all(made.text.count(look) == 1 for look in looks), made  # no other row may be meant
+        else:
+            key = next(word for word in (*NAMES, *PHRASES) if word in made.question)
+            shown = [
+                line for line in made.text.split("\n") if key in line and all(look in line for look in looks)
+            ]
+            assert not [
+                line for line in shown if re.search(rf"{key}(?: \d+)? (?:{'|'.join(VARIANTS)})\b", line)
+            ], made
     assert refused * 2 < answered
 
 

@@ -3,9 +3,9 @@
 Public sets of questions are about prose; documents of one's own hold price lists and data sheets. Here tables are made
 of common headers, of names and phrases that the training passages hold, and of numbers; and they are asked about in
 the ways in which people ask: for a cell by its row and column, for one of several rows of the same name by what else
-stands there, for one whose name they give in part, by what it looks like, for the row by a cell, for a property of the one thing that a list is about. They are written as
-spanseek's readers write rows of sheets (`Header: value; Header: value`), as tables are in Markdown, and with nothing
-but space between the columns, as in what is read from a PDF.
+stands there, for one whose name they give in part, by what it looks like, for the row by a cell, for a property of the
+one thing that a list is about. They are written as spanseek's readers write rows of sheets (`Header: value; Header:
+value`), as tables are in Markdown, and with nothing but space between the columns, as in what is read from a PDF.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _by_two(words: Words, rng: random.Random) -> RowQuestion:
 def _by_part(words: Words, rng: random.Random) -> RowQuestion:
     """A cell of one of several rows whose names begin alike, by that beginning and by what the thing looks like.
 
-    So people ask who don't know, or don't say, what its maker calls it: 'the grey Petrel', not 'the Petrel Urban'.
+    So people ask who don't know, or don't say, what its maker calls it: 'the brass Harrow', not 'the Harrow Classic'.
     """
     headers = rng.sample(
         [header for header in HEADERS if header[0] not in ("Colour", "Description")], rng.randint(1, 4)
@@ -133,7 +133,10 @@ def _by_part(words: Words, rng: random.Random) -> RowQuestion:
         f"{key}{rng.choice(['', '', ' 2', ' 3', ' 40'])}" for key in some_keys(words, 2, rng)
     )
     count = rng.choice([1, 1, 2, 3, 4])
-    *looks, absent = different(look_of, count + 1, words, rng)
+    apart: dict[str, str] = {}  # by the last word: who asks for the grey one may mean a light grey one
+    for look in different(look_of, 4 * (count + 1), words, rng):
+        apart.setdefault(look.split()[-1], look)
+    *looks, absent = [*apart.values()][: count + 1]
     parts = rng.sample(VARIANTS, len(looks))
     kind = rng.choice(KINDS)
     column, described = rng.choice(
