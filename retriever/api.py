@@ -194,8 +194,8 @@ class Retriever:
             if rerank:
                 shown = Shown(self._model, answers=0, least=1.0, passages=k, per_document=config.per_document)
                 evidence = gather(snapshot, question, ranked, self.scorer, self._rerank, shown=shown).evidence
-                _, confidence = choose(evidence, self._model, most=0, least=1.0)
-                ranked = reorder(ranked, evidence, self._model, confidence)
+                _, best = choose(evidence, self._model, most=0, least=1.0)
+                ranked = reorder(ranked, evidence, self._model, best)
             return present(snapshot, ranked, k, config)
 
     def search_many(
@@ -282,8 +282,8 @@ class Retriever:
                 gathered = gather(snapshot, question, ranked, scorer, self._rerank, shown=shown, watch=watch)
                 evidence, read = gathered.evidence, gathered.read
                 with watch.stage("rank"):
-                    found, confidence = likeliest(snapshot, evidence, model, answers, shown.least)
-                    ranked = reorder(ranked, evidence, model, confidence)
+                    found, best = likeliest(snapshot, evidence, model, answers, shown.least)
+                    confidence, ranked = best.confidence, reorder(ranked, evidence, model, best)
             with watch.stage("rank"):
                 hits = present(snapshot, ranked, k, self._config)
             return Response(

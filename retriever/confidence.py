@@ -15,27 +15,30 @@ from retriever.errors import EncoderError, IndexFormatError
 
 Features = NDArray[np.float64]
 
-OF_QUESTIONS = ("marked", "wordless", "who", "when", "where", "number", "reason")
-"""Those that all spans of a question have alike."""
+OF_QUERIES = ("marked", "wordless")
+"""Those that all spans of a query have alike."""
 
 FEATURES = (
-    *("margin", "start", "end", "fused", "dense", "lead", "share", "support", "length"),
-    *OF_QUESTIONS,
+    *("margin", "start_given", "end_given", "fused", "dense", "lead", "part", "support", "length"),
+    *OF_QUERIES,
 )
 """What a span's confidence is computed from:
 
-    margin   log of how much likelier the span is than no answer, in its passage
-    start    log-probability of its start
-    end      log-probability of its end
-    fused    the passage's score before reading
-    dense    cosine of question and passage
-    lead     margin less the greatest margin of another answer
-    share    log of its part in all that the candidates offer (a softmax over their margins)
-    support  how many spans of other candidates have the same words, logarithmic
-    length   its words, logarithmic
-    marked   whether the question ends in a question mark
-    wordless whether it has no English question word: keywords, a title, a claim, another language
-    who      whether it asks for somebody; when, where, number, reason likewise
+    margin       log of how much likelier the span is than no answer, in its passage
+    start_given  log-probability of its start, given that its passage answers
+    end_given    log-probability of its end, likewise
+    fused        the passage's score before reading
+    dense        cosine of question and passage
+    lead         margin less the greatest margin of another answer
+    part         log of its part in all that the candidates offer (a softmax over their margins)
+    support      how many spans of other candidates have the same words, logarithmic
+    length       its words, logarithmic
+    marked       whether the query ends in a question mark
+    wordless     whether it has no English question word: keywords, a title, a claim, another language
+
+How likely no answer is moves with the kind of text and of question, and is too great for those that the scorer hasn't
+learned from; where a span stands among others does not. So most of these leave it out. Who, when, where and the like
+tell more of a set of questions than of an answer, and aren't here (data/EXPERIMENTS.md).
 """
 
 CONFIDENCE = "confidence.json"
@@ -59,6 +62,9 @@ class ConfidenceModel(Saved):
         passage_bias: Added to a passage's margin before the logistic function makes a share of `passage_weight` of it.
         passage_slope: What the margin is multiplied by before that.
         gate: Confidence of the best answer from which reading is trusted to reorder passages.
+        top_marked: Confidence of the best answer from which its passage comes first of all, whatever the others' scores
+            are, if the query ends in a question mark; 1, which none reaches: never.
+        top_unmarked: Likewise if it doesn't, as claims and titles don't, and questions that are typed in a hurry.
     """
 
     weights: dict[str, float]
@@ -70,6 +76,8 @@ class ConfidenceModel(Saved):
     passage_bias: float = 0.0
     passage_slope: float = 1.0
     gate: float = 0.5
+    top_marked: float = 1.0
+    top_unmarked: float = 1.0
 
     @classmethod
     def of(cls, folder: Path) -> ConfidenceModel:
@@ -119,6 +127,15 @@ class ConfidenceModel(Saved):
         logits = np.clip(self.passage_slope * margins + self.passage_bias, -CLIP, CLIP)
         gains: Features = self.passage_weight * trust / (1.0 + np.exp(-logits))
         return gains
+
+    def tops(self, confidence: float, *, marked: bool) -> bool:
+        """Whether the passage of the best answer comes first of all.
+
+        Args:
+            confidence: Of that answer.
+            marked: Whether the query ends in a question mark.
+        """
+        return confidence >= (self.top_marked if marked else self.top_unmarked)
 
 
 def _vector(weights: Mapping[str, float]) -> Features:

@@ -5,7 +5,7 @@ about it: how much likelier it is than no answer, how its passage was ranked, wh
 (`confidence.py`) is fitted to questions asked against an index, with answers that the scorer was not trained on
 (`retriever/training/confidence.py`), so that of the answers given with 70 % about 70 % are right. Passages are ordered
 by their fused score and, as far as a passage seems to answer, by what reading it said: where nothing seems to, as for
-a claim or keywords, the order stays.
+a claim or keywords, the order stays. The passage of a sure answer comes first.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from retriever.types import Answer, AnswerScores, Passage, TextSpan, number_at
 Chunks = tuple[int, ...]
 """What a candidate is made of, and known by."""
 
+_SURELY_NONE = -1e-6
+"""Log-probability of no answer that counts as one; nearer to 0 it is mostly what float32 rounds."""
 _WORD = re.compile(r"\w+")
 _ASKING = re.compile(r"\b(?:who|whom|whose|what|which|when|where|why|how)\b", re.IGNORECASE)
 _QUESTION_MARKS = (
@@ -35,18 +37,6 @@ _QUESTION_MARKS = (
 )  # fmt: skip
 """The Greek one is written as a semicolon, too."""
 _AFTER_MARK = " \t\r\n\"')]\N{RIGHT DOUBLE QUOTATION MARK}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
-_AMOUNTS = "many|much|long|old|far|often|high|tall|big|large|fast|deep|wide|hot|cold|heavy|soon|late|early"
-_KINDS = tuple(
-    re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
-    for words in (
-        "who|whom|whose",
-        "when|(?:what|which) (?:year|date|day|month|century|decade|time)",
-        "where|(?:what|which) (?:city|country|state|place|town|county|continent|island|building|street)",
-        rf"how (?:{_AMOUNTS})|(?:what|which) (?:percentage|percent|number|amount|share)",
-        rf"why|how(?! (?:{_AMOUNTS})\b)",
-    )
-)
-"""Somebody, a time, a place, a number, a reason or manner."""
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _AROUND = " .,;:!?\"'()[]"
 
@@ -86,28 +76,38 @@ class Evidence:
         return self.passage.text[self.span.start : self.span.end]
 
 
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The likeliest span of all, whether or not it is an answer, and its confidence; 0 where there is no span."""
+
+    evidence: Evidence | None
+    confidence: float
+
+
 def readable(passage: StoredPassage) -> Passage:
     """A passage as the scorer reads it, with what stands over it."""
     return Passage(passage.text, context_line(passage.title, passage.headings))
 
 
 def reorder(
-    ranked: Sequence[Candidate], evidence: Sequence[Evidence], model: ConfidenceModel, confidence: float
+    ranked: Sequence[Candidate], evidence: Sequence[Evidence], model: ConfidenceModel, best: Best
 ) -> list[Candidate]:
     """Candidates by their fused score and what reading them adds; what wasn't read comes as if it had no answer.
+
+    That of a sure answer gets a score just above all others'.
 
     Args:
         ranked: By their fused score.
         evidence: All spans.
         model: What says how much reading adds.
-        confidence: Of the best span.
+        best: Of all spans.
     """
     margins = passage_margins(evidence)
     changed = [
         replace(candidate, score=score, scores=replace(candidate.scores, span=margins[candidate.chunks]))
         if candidate.chunks in margins
         else candidate
-        for candidate, score in zip(ranked, scores_of(ranked, margins, model, confidence), strict=True)
+        for candidate, score in zip(ranked, scores_of(ranked, margins, model, best), strict=True)
     ]
     return sorted(changed, key=lambda c: (-c.score, c.chunks))
 
@@ -122,13 +122,20 @@ def passage_margins(evidence: Sequence[Evidence]) -> dict[Chunks, float]:
 
 
 def scores_of(
-    ranked: Sequence[Candidate], margins: Mapping[Chunks, float], model: ConfidenceModel, confidence: float
+    ranked: Sequence[Candidate], margins: Mapping[Chunks, float], model: ConfidenceModel, best: Best
 ) -> list[float]:
     """What passages are ordered by: the fused score, and what reading adds."""
-    gains = dict(
-        zip(margins, map(float, model.gains(np.array([*margins.values()]), confidence)), strict=True)
-    )
-    return [candidate.score + gains.get(candidate.chunks, 0.0) for candidate in ranked]
+    added = model.gains(np.array([*margins.values()]), best.confidence)
+    gains = dict(zip(margins, map(float, added), strict=True))
+    scores = {candidate.chunks: candidate.score + gains.get(candidate.chunks, 0.0) for candidate in ranked}
+    top = best.evidence
+    if top is not None and model.tops(best.confidence, marked=_marked(top.question)):
+        greatest = max(
+            (score for chunks, score in scores.items() if chunks != top.candidate.chunks), default=-math.inf
+        )
+        if scores[top.candidate.chunks] <= greatest:
+            scores[top.candidate.chunks] = math.nextafter(greatest, math.inf)
+    return [scores[candidate.chunks] for candidate in ranked]
 
 
 def distinct(evidence: Sequence[Evidence]) -> list[Evidence]:
@@ -153,7 +160,7 @@ def features(evidence: Sequence[Evidence]) -> Features:
     texts = [_flat(item.text) for item in evidence]
     margins = [item.margin for item in evidence]
     kinds = {question: _kinds(question) for question in {item.question for item in evidence}}
-    total = float(np.logaddexp.reduce([*margins, 0.0]))  # 0: no answer
+    total = float(np.logaddexp.reduce(margins)) if margins else 0.0
     greatest: dict[str, float] = {}
     for text, margin in zip(texts, margins, strict=True):
         greatest[text] = max(greatest.get(text, -math.inf), margin)
@@ -164,11 +171,14 @@ def features(evidence: Sequence[Evidence]) -> Features:
     for text, item in zip(texts, evidence, strict=True):
         rival = next((greatest[other] for other in leading if other != text), -CLIP)
         support = said[text] - said_here[text, item.candidate.chunks]
+        answers = math.log1p(
+            -math.exp(min(item.no_answer, _SURELY_NONE))
+        )  # log-probability that its passage does
         rows.append(
             [
                 item.margin,
-                max(item.span.start_score, -CLIP),
-                max(item.span.end_score, -CLIP),
+                max(item.span.start_score - answers, -CLIP),
+                max(item.span.end_score - answers, -CLIP),
                 item.candidate.scores.fused,
                 item.candidate.scores.dense or 0.0,
                 item.margin - rival,
@@ -183,7 +193,7 @@ def features(evidence: Sequence[Evidence]) -> Features:
 
 def choose(
     evidence: Sequence[Evidence], model: ConfidenceModel, most: int, least: float
-) -> tuple[list[tuple[Evidence, float]], float]:
+) -> tuple[list[tuple[Evidence, float]], Best]:
     """The spans that are answers, best first, each with its confidence.
 
     What one document says in several places is one answer, with the place where it is likeliest; what several
@@ -196,7 +206,7 @@ def choose(
         least: Only answers of this confidence, from 0 to 1.
 
     Returns:
-        Those, and the confidence of the best span, whether or not it is an answer; 0 where there are no spans.
+        Those, and the best span.
     """
     spans = distinct(evidence)
     order = model.rank(features(spans))
@@ -209,13 +219,13 @@ def choose(
         if words not in said:
             said.add(words)
             chosen.append((spans[row], confidence))
-    return chosen, order[0][1] if order else 0.0
+    return chosen, Best(spans[order[0][0]], order[0][1]) if order else Best(None, 0.0)
 
 
 def likeliest(
     snapshot: Snapshot, evidence: Sequence[Evidence], model: ConfidenceModel, most: int, least: float
-) -> tuple[list[Answer], float]:
-    """What `choose` chooses, each with its place in the original, and the confidence of the best span.
+) -> tuple[list[Answer], Best]:
+    """What `choose` chooses, each with its place in the original, and the best span.
 
     Args:
         snapshot: What they were read in.
@@ -263,11 +273,13 @@ def likeliest(
     return found, best
 
 
-def _kinds(question: str) -> list[float]:
-    """What kind of question it is, in the order of `FEATURES`."""
-    marked = question.rstrip(_AFTER_MARK).endswith(_QUESTION_MARKS)
-    wordless = _ASKING.search(question) is None
-    return [float(marked), float(wordless), *(float(kind.search(question) is not None) for kind in _KINDS)]
+def _kinds(query: str) -> list[float]:
+    """What kind of query it is, in the order of `OF_QUERIES`."""
+    return [float(_marked(query)), float(_ASKING.search(query) is None)]
+
+
+def _marked(query: str) -> bool:
+    return query.rstrip(_AFTER_MARK).endswith(_QUESTION_MARKS)
 
 
 def _plain(text: str) -> str:

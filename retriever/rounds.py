@@ -149,8 +149,8 @@ def settled(
 def _outcome(
     ranked: Sequence[Candidate], evidence: Sequence[Evidence], margins: Mapping[Chunks, float], shown: Shown
 ) -> tuple[list[tuple[Evidence, float]], list[Chunks]]:
-    answers, confidence = choose(evidence, shown.model, shown.answers, shown.least)
-    scores = scores_of(ranked, margins, shown.model, confidence)
+    answers, best = choose(evidence, shown.model, shown.answers, shown.least)
+    scores = scores_of(ranked, margins, shown.model, best)
     order = sorted(zip(scores, ranked, strict=True), key=lambda pair: (-pair[0], pair[1].chunks))
     # As they will be shown: neighbours are one passage, and a document doesn't fill the page.
     passages = merge_neighbours([candidate for _, candidate in order])

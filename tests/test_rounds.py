@@ -91,6 +91,14 @@ def test_the_order_of_the_passages_counts() -> None:
     assert settled(RANKED, NONE, 6, replace(SHOWN, model=lifts), 5.0), "where nothing answers, nothing moves"
 
 
+def test_that_the_next_answer_would_bring_its_passage_to_the_top_counts() -> None:
+    first = replace(MODEL, top_marked=0.5)
+    one_answer = replace(SHOWN, model=first, answers=0)
+    assert settled(RANKED, NONE, 6, one_answer, 5.0), "nothing is sure enough"
+    assert settled(RANKED, ONE, 6, one_answer, 8.0), "the one that was read is surer"
+    assert not settled(RANKED, NONE, 6, one_answer, 16.0)
+
+
 def test_a_passage_with_no_words_to_answer_with_is_one_that_does_not() -> None:
     assert settled(RANKED, ONE[:2], 6, replace(SHOWN, answers=3), 16.0), "the middle of six is -20"
     assert not settled(RANKED, ONE[:2], 2, replace(SHOWN, answers=3), 16.0)
@@ -138,8 +146,8 @@ def test_what_is_shown_is_what_reading_all_would_show(apart: int, answers_too: i
         snapshot: Any = Passages(TEXTS)
         scorer: Any = Reading(margins)
         found = gather(snapshot, QUESTION, ranked, scorer, RerankConfig(), shown=shown if stops else None)
-        _, confidence = choose(found.evidence, shown.model, shown.answers, shown.least)
-        passages = merge_neighbours(reorder(ranked, found.evidence, shown.model, confidence))
+        _, best = choose(found.evidence, shown.model, shown.answers, shown.least)
+        passages = merge_neighbours(reorder(ranked, found.evidence, shown.model, best))
         return [c.chunks for c in limit_per_document(passages, shown.passages, shown.per_document)]
 
     expected = page(stops=False)

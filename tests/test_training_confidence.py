@@ -226,6 +226,7 @@ def reciprocal_rank(model: ConfidenceModel, asked: Sequence[Asked]) -> float:
 def test_reading_reorders_as_far_as_it_helps(fitted: ConfidenceModel) -> None:
     fresh = made_up(1000, seed=5)
     assert fitted.passage_weight > 0
+    assert 0 < fitted.top_marked < fitted.top_unmarked < 1
     unread = reciprocal_rank(ConfidenceModel(UNFITTED.weights, UNFITTED.weights, passage_weight=0.0), fresh)
     assert reciprocal_rank(fitted, fresh) > unread + 0.1
 

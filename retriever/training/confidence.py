@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.confidence import FEATURES, OF_QUESTIONS, ConfidenceModel, Features
+from retriever.confidence import FEATURES, OF_QUERIES, ConfidenceModel, Features
 from retriever.errors import SpanseekError
 from retriever.evaluation.questions import GradedQuestion
 from retriever.evaluation.spans import score_span
@@ -25,19 +25,23 @@ from retriever.rerank import Evidence, distinct, features
 from retriever.training.keywords import as_keywords, as_statement, as_typed
 from retriever.training.refusal import FEWEST
 
-RIGHT = 0.8
+RIGHT = 0.6
 """F1 from which a span counts as right. Training sets have the span of one annotator; others who were asked the same
 often chose a word more or less, and sets with several annotators accept each one's."""
-UNANSWERABLE = 0.15
+UNANSWERABLE = 0.05
 """What a question without an answer counts when probabilities are fitted. A third of the questions is asked a second
-time that way: so they make a twentieth of all. How many they are among a user's questions, nobody knows: a probability
+time that way: so they make a sixtieth of all. How many they are among a user's questions, nobody knows: a probability
 is told for questions that the documents mostly answer, and what is refused is the threshold's affair."""
 REFUSED = 0.8
 """Share of the held-back questions without an answer to which none is given."""
-_GATE = 0.6
+_GATE = 0.7
 """The best answer's confidence from which reading is trusted to reorder. It isn't fitted: training questions would have
 it at 0.5, but they are all questions that some passage answers, and from there sets of long descriptions and of titles
 lose (data/EXPERIMENTS.md)."""
+_TOP_MARKED = 0.2
+_TOP_UNMARKED = 0.8
+"""Confidence from which the best answer's passage comes first, with and without a question mark. Not fitted either, and
+for the same reason: of training questions, marked or not, the passage would best come first always."""
 _LOSS = 0.001
 """Mean reciprocal rank that statements may lose."""
 
@@ -173,7 +177,7 @@ def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceM
         raise _one_sided()
     order = _fit_choice(useful)
     # What all spans of a question have alike doesn't order them, but says how likely they are.
-    alike = np.isin(FEATURES, OF_QUESTIONS)
+    alike = np.isin(FEATURES, OF_QUERIES)
     columns = np.column_stack([x @ order, x[:, alike]])
     spans = regression().fit(columns, y, sample_weight=np.repeat(weights, [len(one.right) for one in useful]))
     likely = max(float(spans.coef_[0, 0]), 0.0) * order
@@ -234,7 +238,7 @@ def _fit_choice(asked: Sequence[Asked]) -> Features:
 
     found: Features = minimize(loss, np.zeros(len(FEATURES)), jac=True, method="L-BFGS-B").x
     # what is the same for all of a question's spans has no part in it, but for rounding
-    found[np.isin(FEATURES, OF_QUESTIONS)] = 0.0
+    found[np.isin(FEATURES, OF_QUERIES)] = 0.0
     weights: Features = found / scale
     return weights
 
@@ -258,7 +262,7 @@ def _fit_order(
         [(one, model.rank(one.features)[0][1]) for one in queries if one.gold.any()]
         for queries in (asked, statements)
     )
-    model = replace(model, gate=_GATE)
+    model = replace(model, gate=_GATE, top_marked=_TOP_MARKED, top_unmarked=_TOP_UNMARKED)
     if not with_gold:
         return model
     untouched = replace(model, passage_weight=0.0)
