@@ -11,6 +11,31 @@ _CODE = re.compile(
 """Order numbers, model names, keys of tickets: capitals and digits in groups, such as 'PET3-E-G'."""
 _WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+|[0-9]+(?:[.,][0-9]+)*")
 """What is written together where words are spaced; a digit beside a letter may be a number beside its unit."""
+_DATE = re.compile(
+    r"(?<![0-9-])[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9-])|(?<![0-9/])[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])"
+    r"|(?<![0-9:])[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?![0-9:])"
+)
+"""A date or a time of day, written in numbers."""
+_YEAR = re.compile(r"[0-9]{4}")
+_AMOUNT = re.compile(
+    r"\b(?:"
+    + "|".join(
+        rf"[0-9]+ {greater}(?:,? and |, | )[0-9]+ {less}"
+        for greater, less in (
+            ("years?", "(?:months?|weeks?|days?)"),
+            ("months?", "(?:weeks?|days?)"),
+            ("weeks?", "days?"),
+            ("days?", "hours?"),
+            ("hours?", "minutes?(?:(?:,? and |, | )[0-9]+ seconds?)?"),
+            ("minutes?", "seconds?"),
+            ("(?:feet|foot)", "inch(?:es)?"),
+            ("pounds?", "(?:ounces?|pence)"),
+        )
+    )
+    + r")\b"
+)
+"""An amount in a unit and the next smaller one."""
+_LONGEST_AMOUNT = 60
 _ZERO_WIDTH_JOINER = "\u200d"
 _EXTENDING = frozenset("\u200c\u200d\uff9e\uff9f")  # joiners, half-width voiced sound marks
 _MARKS = frozenset(("Mn", "Mc", "Me"))  # variation selectors are Mn
@@ -56,7 +81,7 @@ def whole_graphemes(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span, widened at both ends as far as it takes to tear no word, number or code apart.
+    """The span, widened at both ends as far as it takes to tear no word, number, date, time or code apart.
 
     A tokenizer cuts words into pieces and codes at their hyphens. Scripts without spaces are left as they are.
 
@@ -67,12 +92,34 @@ def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
         return start, end
     low = max(text.rfind(blank, 0, start) for blank in " \n\t") + 1
     found = min((place for blank in " \n\t" if (place := text.find(blank, end)) >= 0), default=len(text))
-    for pattern in (_CODE, _WORD):
+    for pattern in (_CODE, _DATE, _WORD):
         for match in pattern.finditer(text, low, found):
-            if match.start() < start < match.end():
-                start = match.start()
-            if match.start() < end < match.end():
-                end = match.end()
+            if pattern is _DATE and _YEAR.fullmatch(text, start, end):
+                continue  # by itself it answers in which year
+            start, end = _widened(start, end, match)
+    return start, end
+
+
+def whole_amounts(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span, widened at both ends as far as it takes to tear no amount in two units apart.
+
+    >>> text = "after 2 hours and 10 minutes"
+    >>> whole_amounts(text, text.index("10"), len(text))
+    (6, 28)
+    """
+    if start >= end:
+        return start, end
+    for match in _AMOUNT.finditer(text, max(start - _LONGEST_AMOUNT, 0), end + _LONGEST_AMOUNT):
+        start, end = _widened(start, end, match)
+    return start, end
+
+
+def _widened(start: int, end: int, match: re.Match[str]) -> tuple[int, int]:
+    """The span, and what a match that lies across one of its ends has beyond it."""
+    if match.start() < start < match.end():
+        start = match.start()
+    if match.start() < end < match.end():
+        end = match.end()
     return start, end
 
 

@@ -159,7 +159,19 @@ def test_an_answer_tears_no_character_apart(text: str, tokens: list[str], expect
         ("Document 5120-D", "512", "5120-D"),
         ("it costs 1,200.50 euros", "200", "1,200.50"),
         ("die Blattn\u00e4ssesensoren sind da", "sensoren", "Blattn\u00e4ssesensoren"),
+        ("since 2024-11-12 again", "11-12", "2024-11-12"),
+        ("version 2.9 \u2013 2024-11-12", "2.9 \u2013 2024", "2.9 \u2013 2024-11-12"),
+        ("on 3/11/2025, too", "11/2025", "3/11/2025"),
+        ("an alarm at 03:12 in May", "12", "03:12"),
+        ("it took 2 hours and 10 minutes", "10 minutes", "2 hours and 10 minutes"),
+        ("it took 2 hours, 10 minutes and 5 seconds", "2 hours", "2 hours, 10 minutes and 5 seconds"),
+        ("he is 6 feet 2 inches tall", "6 feet", "6 feet 2 inches"),
         # what may well be an answer stays as it is
+        ("since 2024-11-12 again", "2024", "2024"),
+        ("between 2 days and 3 weeks", "2 days", "2 days"),
+        ("after 5 minutes and 20 metres", "5 minutes", "5 minutes"),
+        ("12-2024-11-12", "2024", "2024"),
+        ("a scale of 1:250000", "250000", "250000"),
         ("the Tokyo-based company", "Tokyo", "Tokyo"),
         ("in the mid-1990s again", "1990s", "1990s"),
         ("from 2019-2020 on", "2019", "2019"),
@@ -169,7 +181,9 @@ def test_an_answer_tears_no_character_apart(text: str, tokens: list[str], expect
         ("read/write access", "read", "read"),
     ],
 )
-def test_an_answer_tears_no_word_number_or_code_apart(text: str, span: str, expected: str) -> None:
+def test_an_answer_tears_no_word_number_date_amount_or_code_apart(
+    text: str, span: str, expected: str
+) -> None:
     start = text.index(span)
     offsets = [(start, start + len(span))]
     value = np.array([-0.5], dtype=np.float32)
@@ -177,7 +191,7 @@ def test_an_answer_tears_no_word_number_or_code_apart(text: str, span: str, expe
     assert text[found[0].start : found[0].end] == expected
 
 
-@given(st.text(alphabet="aB\u00e93-_., \n|\u3042", max_size=40), st.data())
+@given(st.text(alphabet="aB\u00e93-_.,:/ \n|\u3042", max_size=40), st.data())
 def test_words_are_widened_within_their_line_and_only_once(text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))

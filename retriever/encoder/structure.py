@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from retriever.encoder.spans import ScoredSpan, SpanScores, best_spans
-from retriever.graphemes import whole_graphemes, whole_words
+from retriever.graphemes import whole_amounts, whole_graphemes, whole_words
 
 _NEWLINE = r"(?>\r\n|\r|\n)"
 _PARAGRAPH = re.compile(rf"{_NEWLINE}[^\S\r\n]*{_NEWLINE}")
@@ -141,7 +141,7 @@ def unspoken(text: str, offsets: Sequence[tuple[int, int]]) -> list[bool]:
 def answers_in(text: str, scores: SpanScores, most: int) -> list[ScoredSpan]:
     """The likeliest spans of a passage that can be answers, best first: within its borders, and with words in them.
 
-    What a reader sees as one character, word, number or code is in a span whole or not at all. A tokenizer that strips
+    What a reader sees as one character, word, number, date, amount or code is in a span whole or not at all. A tokenizer that strips
     accents has none for the mark behind a letter, others take a syllable apart, and all take long words apart.
 
     Args:
@@ -152,7 +152,8 @@ def answers_in(text: str, scores: SpanScores, most: int) -> list[ScoredSpan]:
     offsets = scores.offsets
     found: list[ScoredSpan] = []
     for span in best_spans(scores, most, cuts=cuts(text, offsets), unspoken=unspoken(text, offsets)):
-        start, end = whole_graphemes(text, *whole_words(text, span.start, span.end))
+        start, end = whole_amounts(text, *whole_words(text, span.start, span.end))
+        start, end = whole_graphemes(text, start, end)
         if all(end <= other.start or other.end <= start for other in found):
             found.append(replace(span, start=start, end=end))
     return found
