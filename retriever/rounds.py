@@ -4,8 +4,9 @@ Reading is most of a question's time, and mostly the first few passages decide. 
 read yet could always be the one that surely answers, and what is known of it, its fused score, weighs less than what
 reading says. So it is imagined: the next passage, as one that answers better than those that were read for the same
 question do in the middle, by `RerankConfig.patience`. If even then the same answers would be shown, as sure, and the
-same passages in the same order, reading stops. The middle is the question's own, because the scorer's margins are:
-keywords make all of them high. What that costs is measured in `data/EXPERIMENTS.md`.
+same passages in the same order, reading stops, unless it hangs on very little whether there is an answer at all. The
+middle is the question's own, because the scorer's margins are: keywords make all of them high. What that costs is
+measured in `data/EXPERIMENTS.md`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from retriever.confidence import CLIP, ConfidenceModel
 from retriever.config import RerankConfig
 from retriever.encoder.spans import ScoredSpan
 from retriever.encoder.structure import answers_in
-from retriever.rerank import Chunks, Evidence, choose, passage_margins, readable, scores_of
+from retriever.rerank import Best, Chunks, Evidence, choose, passage_margins, readable, scores_of
 from retriever.search import Candidate, limit_per_document, merge_neighbours
 from retriever.stopwatch import Stopwatch
 from retriever.storable import storable_text
@@ -35,6 +36,8 @@ _NEXT = 4
 """So many are read before the first look at whether more are needed, and between two looks. Fewer are no batch."""
 _AS_SURE = 0.02
 """Confidences that differ by less are the same."""
+_NEAR = 0.03
+"""Where the best answer is as near as this to the confidence from which it is shown, all is read."""
 _UNREAD = StoredPassage("", None, "", None, None, (), "")
 
 
@@ -136,9 +139,11 @@ def settled(
     margins = passage_margins(evidence)
     middle = median(margins.get(candidate.chunks, -CLIP) for candidate in ranked[:read])
     imagined = _imagined(ranked[read], min(middle + patience, CLIP), evidence[0].question)
-    answers, order = _outcome(ranked, evidence, margins, shown)
+    answers, best, order = _outcome(ranked, evidence, margins, shown)
+    if shown.answers and 0 < shown.least < 1 and abs(best.confidence - shown.least) < _NEAR:
+        return False
     margins[imagined.candidate.chunks] = imagined.margin
-    others, other_order = _outcome(ranked, [*evidence, imagined], margins, shown)
+    others, _, other_order = _outcome(ranked, [*evidence, imagined], margins, shown)
     return (
         order == other_order
         and [item for item, _ in answers] == [item for item, _ in others]
@@ -148,13 +153,17 @@ def settled(
 
 def _outcome(
     ranked: Sequence[Candidate], evidence: Sequence[Evidence], margins: Mapping[Chunks, float], shown: Shown
-) -> tuple[list[tuple[Evidence, float]], list[Chunks]]:
+) -> tuple[list[tuple[Evidence, float]], Best, list[Chunks]]:
     answers, best = choose(evidence, shown.model, shown.answers, shown.least)
     scores = scores_of(ranked, margins, shown.model, best)
     order = sorted(zip(scores, ranked, strict=True), key=lambda pair: (-pair[0], pair[1].chunks))
     # As they will be shown: neighbours are one passage, and a document doesn't fill the page.
     passages = merge_neighbours([candidate for _, candidate in order])
-    return answers, [hit.chunks for hit in limit_per_document(passages, shown.passages, shown.per_document)]
+    return (
+        answers,
+        best,
+        [hit.chunks for hit in limit_per_document(passages, shown.passages, shown.per_document)],
+    )
 
 
 def _imagined(candidate: Candidate, margin: float, question: str) -> Evidence:

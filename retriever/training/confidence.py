@@ -32,7 +32,7 @@ UNANSWERABLE = 0.05
 """What a question without an answer counts when probabilities are fitted. A third of the questions is asked a second
 time that way: so they make a sixtieth of all. How many they are among a user's questions, nobody knows: a probability
 is told for questions that the documents mostly answer, and what is refused is the threshold's affair."""
-REFUSED = 0.8
+REFUSED = 0.875
 """Share of the held-back questions without an answer to which none is given."""
 _GATE = 0.7
 """The best answer's confidence from which reading is trusted to reorder. It isn't fitted: training questions would have
