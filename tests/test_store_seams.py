@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from retriever.config import ChunkingConfig, SearchConfig
-from retriever.errors import IndexDamagedError
+from retriever.errors import IndexAccessError, IndexDamagedError
 from retriever.filters import Filter
 from retriever.search import candidates
 from retriever.store.manifest import Manifest
@@ -69,6 +70,26 @@ def test_a_commit_that_fails_forgets_no_deletion_of_the_one_before(tmp_path: Pat
         assert writer._lexical.held().chunks == writer.manifest.chunks == 10
     assert len(found(root, "alpha0 alpha1 gamma0")) == 2
     assert verify(root).damage == ()
+
+
+def test_an_old_file_that_cannot_be_deleted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "index", document("a", 3))
+    with IndexWriter.open(tmp_path / "index") as writer:
+        writer.merge(force=True)
+        unlink, old = Path.unlink, {path.name for path in writer.paths.vectors.iterdir()}
+
+        def read_only(path: Path, *, missing_ok: bool = False) -> None:
+            if path.name in old:
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            unlink(path, missing_ok=missing_ok)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", read_only)
+            writer.write(2, [document("b", 3)])
+            with pytest.raises(IndexAccessError, match="Read-only file system"):
+                writer.merge(force=True)
+    assert len(found(tmp_path / "index", "word0 word1")) == 2
+    assert verify(tmp_path / "index").damage == (), "the merge itself was done"
 
 
 def test_a_reader_goes_along_with_a_merge_that_drops_the_newest(tmp_path: Path) -> None:

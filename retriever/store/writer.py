@@ -275,7 +275,8 @@ class IndexWriter:
             # Files that were written now hold none of these.
             self._db.execute("DELETE FROM tombstones WHERE chunk > ?", [max(kept, default=0)])
             self._manifest = generation
-        drop_old_files(self.paths, self._manifest)
+        with told(self.paths.root):
+            drop_old_files(self.paths, self._manifest)
         return True
 
     def drop_damaged(self) -> list[str]:
@@ -370,7 +371,8 @@ class IndexWriter:
 
     def _recover(self) -> None:
         """Puts right what a kill left: files aside, passages in tantivy that SQLite never committed or let go."""
-        drop_old_files(self.paths, self._manifest)
+        with told(self.paths.root):
+            drop_old_files(self.paths, self._manifest)
         files = names_of(self._manifest).items()
         if any(size_of(self.paths.vectors / name) != size for name, size in files):
             self.merge(force=True)
