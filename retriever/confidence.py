@@ -96,7 +96,10 @@ class ConfidenceModel(Saved):
                     raise ValueError(f"there is no feature {min(unknown)!r}")
             return model
         except (OSError, ValueError, TypeError, IndexFormatError) as error:
-            raise EncoderError(f"{path} is damaged, or of another version of spanseek: {error}") from error
+            raise EncoderError(
+                f"{path} is damaged, or of another version of spanseek: {error}; "
+                f"'spanseek train confidence {folder} --data FILE' fits it anew"
+            ) from error
 
     def rank(self, features: Features) -> list[tuple[int, float]]:
         """Spans and their confidence, best first.

@@ -17,16 +17,17 @@ _DATE = re.compile(
 )
 """A date or a time of day, written in numbers."""
 _YEAR = re.compile(r"[0-9]{4}")
+_NUMBER = r"[0-9]+(?:[.,][0-9]+)*"
 _AMOUNT = re.compile(
-    r"\b(?:"
+    r"(?<![\w.,])(?:"
     + "|".join(
-        rf"[0-9]+ {greater}(?:,? and |, | )[0-9]+ {less}"
+        rf"{_NUMBER} {greater}(?:,? and |, | ){_NUMBER} {less}"
         for greater, less in (
             ("years?", "(?:months?|weeks?|days?)"),
             ("months?", "(?:weeks?|days?)"),
             ("weeks?", "days?"),
             ("days?", "hours?"),
-            ("hours?", "minutes?(?:(?:,? and |, | )[0-9]+ seconds?)?"),
+            ("hours?", "minutes?(?:(?:,? and |, | )" + _NUMBER + " seconds?)?"),
             ("minutes?", "seconds?"),
             ("(?:feet|foot)", "inch(?:es)?"),
             ("pounds?", "(?:ounces?|pence)"),
@@ -36,6 +37,7 @@ _AMOUNT = re.compile(
 )
 """An amount in a unit and the next smaller one."""
 _LONGEST_AMOUNT = 60
+"""Characters; one is looked for as far before and behind a span."""
 _ZERO_WIDTH_JOINER = "\u200d"
 _EXTENDING = frozenset("\u200c\u200d\uff9e\uff9f")  # joiners, half-width voiced sound marks
 _MARKS = frozenset(("Mn", "Mc", "Me"))  # variation selectors are Mn
@@ -92,11 +94,14 @@ def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
         return start, end
     low = max(text.rfind(blank, 0, start) for blank in " \n\t") + 1
     found = min((place for blank in " \n\t" if (place := text.find(blank, end)) >= 0), default=len(text))
-    for pattern in (_CODE, _DATE, _WORD):
-        for match in pattern.finditer(text, low, found):
-            if pattern is _DATE and _YEAR.fullmatch(text, start, end):
-                continue  # by itself it answers in which year
-            start, end = _widened(start, end, match)
+    before = None
+    while before != (start, end):  # a number that is widened may end in a time
+        before = start, end
+        for pattern in (_CODE, _DATE, _WORD):
+            for match in pattern.finditer(text, low, found):
+                if pattern is _DATE and _YEAR.fullmatch(text, start, end):
+                    continue  # by itself it answers in which year
+                start, end = _widened(start, end, match)
     return start, end
 
 

@@ -166,6 +166,8 @@ def test_an_answer_tears_no_character_apart(text: str, tokens: list[str], expect
         ("it took 2 hours and 10 minutes", "10 minutes", "2 hours and 10 minutes"),
         ("it took 2 hours, 10 minutes and 5 seconds", "2 hours", "2 hours, 10 minutes and 5 seconds"),
         ("he is 6 feet 2 inches tall", "6 feet", "6 feet 2 inches"),
+        ("it took 1.5 hours and 10 minutes", "10 minutes", "1.5 hours and 10 minutes"),
+        ("at 3.33:30, we left", "3", "3.33:30"),
         # what may well be an answer stays as it is
         ("since 2024-11-12 again", "2024", "2024"),
         ("between 2 days and 3 weeks", "2 days", "2 days"),

@@ -141,8 +141,9 @@ def unspoken(text: str, offsets: Sequence[tuple[int, int]]) -> list[bool]:
 def answers_in(text: str, scores: SpanScores, most: int) -> list[ScoredSpan]:
     """The likeliest spans of a passage that can be answers, best first: within its borders, and with words in them.
 
-    What a reader sees as one character, word, number, date, amount or code is in a span whole or not at all. A tokenizer that strips
-    accents has none for the mark behind a letter, others take a syllable apart, and all take long words apart.
+    What a reader sees as one character, word, number, date, amount or code is in a span whole or not at all. A
+    tokenizer that strips accents has none for the mark behind a letter, others take a syllable apart, and all take
+    long words apart.
 
     Args:
         text: The passage's.
