@@ -257,7 +257,9 @@ def test_the_gain_by_hand() -> None:
 def test_a_model_with_another_feature_is_refused(tmp_path: Path) -> None:
     model = replace(UNFITTED, weights=UNFITTED.weights | {"colour": 1.0})
     (tmp_path / CONFIDENCE).write_text(model.to_json(), encoding="utf-8")
-    with pytest.raises(EncoderError, match=r"no feature 'colour'; 'spanseek train confidence .* fits it anew"):
+    with pytest.raises(
+        EncoderError, match=r"no feature 'colour'; 'spanseek train confidence .* fits it anew"
+    ):
         ConfidenceModel.of(tmp_path)
 
 
