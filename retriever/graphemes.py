@@ -38,6 +38,13 @@ _AMOUNT = re.compile(
 """An amount in a unit and the next smaller one."""
 _LONGEST_AMOUNT = 60
 """Characters; one is looked for as far before and behind a span."""
+_RECURRENCE = re.compile(
+    r"\b(?:first|second|third|fourth|fifth|last|1st|2nd|3rd|4th|5th)\s+"
+    r"(?P<day>(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?)\s+(?:of|in)\s+"
+    r"(?:(?:each|every|the|a)\s+(?:[a-z-]+\s+)?(?:month|quarter|term|year)"
+    r"|(?:January|February|March|April|May|June|July|August|September|October|November|December)(?:\s+[0-9]{4})?)\b"
+)
+"""A day that comes again, counted within its month: without which month it says next to nothing."""
 _ZERO_WIDTH_JOINER = "\u200d"
 _EXTENDING = frozenset("\u200c\u200d\uff9e\uff9f")  # joiners, half-width voiced sound marks
 _MARKS = frozenset(("Mn", "Mc", "Me"))  # variation selectors are Mn
@@ -106,7 +113,7 @@ def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def whole_amounts(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span, widened at both ends as far as it takes to tear no amount in two units apart.
+    """The span, widened as far as it takes to tear no amount in two units apart, nor 'the first Monday' from its month.
 
     >>> text = "after 2 hours and 10 minutes"
     >>> whole_amounts(text, text.index("10"), len(text))
@@ -114,8 +121,13 @@ def whole_amounts(text: str, start: int, end: int) -> tuple[int, int]:
     """
     if start >= end:
         return start, end
-    for match in _AMOUNT.finditer(text, max(start - _LONGEST_AMOUNT, 0), end + _LONGEST_AMOUNT):
+    near = max(start - _LONGEST_AMOUNT, 0), end + _LONGEST_AMOUNT
+    for match in _AMOUNT.finditer(text, *near):
         start, end = _widened(start, end, match)
+    for match in _RECURRENCE.finditer(text, *near):
+        # 'Monday' alone answers on which day of the week, and 'every month' how often
+        if start <= match.start() and match.start("day") < end:
+            end = max(end, match.end())
     return start, end
 
 

@@ -168,7 +168,22 @@ def test_an_answer_tears_no_character_apart(text: str, tokens: list[str], expect
         ("he is 6 feet 2 inches tall", "6 feet", "6 feet 2 inches"),
         ("it took 1.5 hours and 10 minutes", "10 minutes", "1.5 hours and 10 minutes"),
         ("at 3.33:30, we left", "3", "3.33:30"),
+        ("on the last Friday of each month at 3", "last Friday", "last Friday of each month"),
+        (
+            "the 2nd Monday in every odd-numbered\n month",
+            "the 2nd Monday",
+            "the 2nd Monday in every odd-numbered\n month",
+        ),
+        (
+            "until the first Sunday of May 2024, then",
+            "until the first Sunday",
+            "until the first Sunday of May 2024",
+        ),
         # what may well be an answer stays as it is
+        ("on the last Friday of each month at 3", "Friday", "Friday"),
+        ("on the last Friday of each month at 3", "each month", "each month"),
+        ("on the last Friday of each month at 3", "last", "last"),
+        ("the second Tuesday of his stay", "second Tuesday", "second Tuesday"),
         ("since 2024-11-12 again", "2024", "2024"),
         ("between 2 days and 3 weeks", "2 days", "2 days"),
         ("after 5 minutes and 20 metres", "5 minutes", "5 minutes"),
