@@ -16,16 +16,7 @@ from retriever.evaluation import GradedQuestion, calibration_error
 from retriever.rerank import Evidence
 from retriever.search import Candidate
 from retriever.store.snapshot import StoredPassage
-from retriever.training.confidence import (
-    REFUSED,
-    UNANSWERABLE,
-    UNFAMILIAR,
-    Asked,
-    ask,
-    ask_all,
-    fit,
-    needed_to_fit,
-)
+from retriever.training.confidence import REFUSED, UNANSWERABLE, Asked, ask, ask_all, fit, needed_to_fit
 from retriever.types import Scores, TextSpan
 
 MARGIN = FEATURES.index("margin")
@@ -148,7 +139,7 @@ def confidences(model: ConfidenceModel, asked: Sequence[Asked]) -> tuple[np.ndar
 @pytest.fixture(scope="module")
 def fitted() -> ConfidenceModel:
     pytest.importorskip("sklearn")
-    return fit(made_up(1500, seed=1), shrinkage=1.0)  # what is asked of it afterwards is of the same kind
+    return fit(made_up(1500, seed=1))
 
 
 def test_confidences_come_true_on_fresh_questions(fitted: ConfidenceModel) -> None:
@@ -160,18 +151,6 @@ def test_confidences_come_true_on_fresh_questions(fitted: ConfidenceModel) -> No
     unsure = [one for one in every if not one.answerable]
     assert sure.mean() > confidences(fitted, unsure)[0].mean() + 0.2, "and they aren't all the same"
     assert calibration_error(*confidences(UNFITTED, every)) > 2 * error
-
-
-def test_confidences_are_less_sure_of_documents_of_another_kind(fitted: ConfidenceModel) -> None:
-    """By default log-odds of first answers are a fifth flatter, the share that is right as before; the order stays."""
-    evidence = made_up(1500, seed=1)
-    humble = fit(evidence)
-    assert humble.weights == fitted.weights
-    for name, weight in humble.first_weights.items():
-        assert weight == pytest.approx(UNFAMILIAR * fitted.first_weights[name])
-    sure, right = confidences(humble, as_weighed(evidence))
-    assert sure.mean() == pytest.approx(right.mean(), abs=0.01)
-    assert sure.std() < confidences(fitted, as_weighed(evidence))[0].std()
 
 
 def test_a_questions_own_spans_are_compared() -> None:
@@ -205,7 +184,7 @@ def as_weighed(asked: Sequence[Asked]) -> list[Asked]:
 
 def test_an_answer_is_given_where_it_is_likelier_right_than_wrong() -> None:
     pytest.importorskip("sklearn")
-    easy = fit(made_up(1500, seed=1, unanswerable=0.0), shrinkage=1.0)
+    easy = fit(made_up(1500, seed=1, unanswerable=0.0))
     assert easy.threshold == 0.5
     sure, right = confidences(easy, made_up(3000, seed=3, unanswerable=0.0))
 

@@ -90,7 +90,7 @@ def fit_confidence_of(reader: Path, fitting: Fitting, most: int) -> None:
     """
     from retriever import RerankConfig, Retriever
     from retriever.confidence import CONFIDENCE
-    from retriever.training.confidence import UNFAMILIAR, ask_all, fit
+    from retriever.training.confidence import ask_all, fit
 
     held = fitting.held()
     other = [question for question in held if not question.document]
@@ -129,8 +129,7 @@ def fit_confidence_of(reader: Path, fitting: Fitting, most: int) -> None:
         asked += brought[0]
         statements += brought[1]
     try:
-        # asked of one's own documents alone, they are of the kind that confidences are for
-        model = fit(asked, statements, shrinkage=UNFAMILIAR if other else 1.0)
+        model = fit(asked, statements)
     except SpanseekError as error:
         notice(f"confidences are not fitted: {error}")
         return

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.confidence import CLIP, FEATURES, OF_QUERIES, ConfidenceModel, Features
+from retriever.confidence import FEATURES, OF_QUERIES, ConfidenceModel, Features
 from retriever.errors import SpanseekError
 from retriever.evaluation.questions import GradedQuestion
 from retriever.evaluation.spans import score_span
@@ -34,17 +34,12 @@ time that way: so they make a sixtieth of all. How many they are among a user's 
 is told for questions that the documents mostly answer, and what is refused is the threshold's affair."""
 REFUSED = 0.875
 """Share of the held-back questions without an answer to which none is given."""
-UNFAMILIAR = 0.8
-"""What the log-odds of a first answer are multiplied by, after the fit, so that confidences hold on documents of a kind
-that gave no evidence. A fit on all kinds but one says 'surely' of that one too often: the slope that would have been
-right there was 0.82, 0.82 and 1.07 of what was fitted, and 0.73 to 0.99 by answers that are exact. A user's documents
-are always of such a kind."""
-_GATE = 0.67
+_GATE = 0.7
 """The best answer's confidence from which reading is trusted to reorder. It isn't fitted: training questions would have
 it at 0.5, but they are all questions that some passage answers, and from there sets of long descriptions and of titles
 lose (data/EXPERIMENTS.md)."""
-_TOP_MARKED = 0.25
-_TOP_UNMARKED = 0.76
+_TOP_MARKED = 0.2
+_TOP_UNMARKED = 0.8
 """Confidence from which the best answer's passage comes first, with and without a question mark. Not fitted either, and
 for the same reason: of training questions, marked or not, the passage would best come first always."""
 _LOSS = 0.001
@@ -152,9 +147,7 @@ def ask_all(
     return asked, statements
 
 
-def fit(
-    asked: Sequence[Asked], statements: Sequence[Asked] = (), *, shrinkage: float = UNFAMILIAR
-) -> ConfidenceModel:
+def fit(asked: Sequence[Asked], statements: Sequence[Asked] = ()) -> ConfidenceModel:
     """The model that fits best.
 
     Which span to put first is learned by comparing each question's own: a softmax over its spans (McFadden,
@@ -163,13 +156,11 @@ def fit(
     how a question's passages do. A logistic regression over all spans then makes probabilities of that order, and
     another over first spans alone says how likely those are right: to be the best of many says something of its own.
     An answer is given where it is likelier right than wrong, and, if there are `FEWEST` questions without one, so
-    likely that `REFUSED` of these get none. Log-odds of first answers are shrunk towards their mean.
+    likely that `REFUSED` of these get none.
 
     Args:
         asked: Questions, and keywords that stand for one.
         statements: Queries that ask nothing: the order of their passages may not lose by reading.
-        shrinkage: What the log-odds of a first answer are multiplied by; 1: documents will be of just the kind that
-            gave this evidence.
 
     Raises:
         SpanseekError: A package that it needs is not installed, or the questions are too few.
@@ -197,13 +188,11 @@ def fit(
     if truths.all() or not truths.any():
         raise _one_sided()
     best = regression().fit(firsts, truths, sample_weight=weights)
-    first_weights = shrinkage * best.coef_[0]
-    first_bias = _intercept(firsts @ first_weights, truths, weights)
     model = ConfidenceModel(
         weights=_named(likely),
         bias=float(spans.intercept_[0]),
-        first_weights=_named(first_weights),
-        first_bias=first_bias,
+        first_weights=_named(best.coef_[0]),
+        first_bias=float(best.intercept_[0]),
     )
     unanswerable = [model.rank(one.features)[0][1] for one in useful if not one.answerable]
     if len(unanswerable) >= FEWEST:
@@ -252,16 +241,6 @@ def _fit_choice(asked: Sequence[Asked]) -> Features:
     found[np.isin(FEATURES, OF_QUERIES)] = 0.0
     weights: Features = found / scale
     return weights
-
-
-def _intercept(logits: Features, right: NDArray[np.bool_], weights: Features) -> float:
-    """What makes the mean of probabilities the share that is right, if it is added to their log-odds."""
-    from scipy.optimize import brentq
-
-    def surplus(bias: float) -> float:
-        return float(weights @ (1.0 / (1.0 + np.exp(-np.clip(logits + bias, -CLIP, CLIP))) - right))
-
-    return float(brentq(surplus, -CLIP - logits.max(), CLIP - logits.min()))
 
 
 def _one_sided() -> SpanseekError:
