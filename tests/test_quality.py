@@ -22,7 +22,7 @@ SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 FOUND = 0.95
 """Share of the answerable questions whose document is among the first three passages. Measured: 0.956."""
 EXACT = 0.75
-"""Share of the answerable questions whose best span is an accepted answer. Measured: 0.779; the aim is 0.8."""
+"""Share of the answerable questions whose best span is an accepted answer. Measured: 0.788; the aim is 0.8."""
 REFUSED = 0.8
 """Share of the unanswerable questions to which no answer is given. Measured: 0.846."""
 SAME = 0.98
