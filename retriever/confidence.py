@@ -18,8 +18,12 @@ Features = NDArray[np.float64]
 OF_QUERIES = ("marked", "wordless")
 """Those that all spans of a query have alike."""
 
+OF_RETRIEVAL = ("fused", "dense", "rank")
+"""Those that were known before reading."""
+
 FEATURES = (
-    *("margin", "start_given", "end_given", "fused", "dense", "lead", "part", "support", "length"),
+    *("margin", "start_given", "end_given", "lead", "part", "support", "length"),
+    *OF_RETRIEVAL,
     *OF_QUERIES,
 )
 """What a span's confidence is computed from:
@@ -27,12 +31,13 @@ FEATURES = (
     margin       log of how much likelier the span is than no answer, in its passage
     start_given  log-probability of its start, given that its passage answers
     end_given    log-probability of its end, likewise
-    fused        the passage's score before reading
-    dense        cosine of question and passage
     lead         margin less the greatest margin of another answer
     part         log of its part in all that the candidates offer (a softmax over their margins)
     support      how many spans of other candidates have the same words, logarithmic
     length       its words, logarithmic
+    fused        the passage's score before reading
+    dense        cosine of question and passage
+    rank         how many candidates stood before the passage, logarithmic
     marked       whether the query ends in a question mark
     wordless     whether it has no English question word: keywords, a title, a claim, another language
 

@@ -52,6 +52,7 @@ class Evidence:
         margin: Log of how much likelier it is than no answer.
         no_answer: Log-probability of no answer in this chunk.
         question: What was asked.
+        rank: How many candidates stood before this one when they were read.
     """
 
     candidate: Candidate
@@ -60,6 +61,7 @@ class Evidence:
     margin: float
     no_answer: float
     question: str = ""
+    rank: int = 0
 
     @property
     def start(self) -> int:
@@ -179,12 +181,13 @@ def features(evidence: Sequence[Evidence]) -> Features:
                 item.margin,
                 max(item.span.start_score - answers, -CLIP),
                 max(item.span.end_score - answers, -CLIP),
-                item.candidate.scores.fused,
-                item.candidate.scores.dense or 0.0,
                 item.margin - rival,
                 item.margin - total,
                 math.log1p(support),
                 math.log1p(len(text.split())),
+                item.candidate.scores.fused,
+                item.candidate.scores.dense or 0.0,
+                math.log1p(item.rank),
                 *kinds[item.question],
             ]
         )

@@ -109,12 +109,12 @@ def gather(
             for text, scores in zip(new, scored, strict=True):
                 spans = answers_in(text.text, scores, config.spans)
                 known[text] = [(span, scores.no_answer) for span in spans]
-            for candidate, passage, text in zip(
-                reading[begin:read], passages[begin:read], texts[begin:read], strict=True
-            ):
-                for span, no_answer in known[text]:
+            for rank in range(begin, read):
+                for span, no_answer in known[texts[rank]]:
                     margin = min(max(span.score - no_answer, -CLIP), CLIP)
-                    evidence.append(Evidence(candidate, passage, span, margin, no_answer, question))
+                    evidence.append(
+                        Evidence(reading[rank], passages[rank], span, margin, no_answer, question, rank)
+                    )
         if shown is not None and may_stop and read < len(reading):
             with watch.stage("rank"):
                 if settled(ranked, evidence, read, shown, config.patience):
@@ -138,7 +138,7 @@ def settled(
         return False
     margins = passage_margins(evidence)
     middle = median(margins.get(candidate.chunks, -CLIP) for candidate in ranked[:read])
-    imagined = _imagined(ranked[read], min(middle + patience, CLIP), evidence[0].question)
+    imagined = _imagined(ranked[read], read, min(middle + patience, CLIP), evidence[0].question)
     answers, best, order = _outcome(ranked, evidence, margins, shown)
     if shown.answers and 0 < shown.least < 1 and abs(best.confidence - shown.least) < _NEAR:
         return False
@@ -166,8 +166,10 @@ def _outcome(
     )
 
 
-def _imagined(candidate: Candidate, margin: float, question: str) -> Evidence:
+def _imagined(candidate: Candidate, rank: int, margin: float, question: str) -> Evidence:
     """A span of a passage that wasn't read, of this margin: start and end alike, and nothing else likely."""
     score = -math.log1p(math.exp(-margin / 2))
     span = ScoredSpan(0, 0, score, score)
-    return Evidence(replace(candidate, document=-1), _UNREAD, span, margin, 2 * score - margin, question)
+    return Evidence(
+        replace(candidate, document=-1), _UNREAD, span, margin, 2 * score - margin, question, rank
+    )

@@ -60,16 +60,16 @@ def test_a_passage_is_read_under_its_title_and_headings() -> None:
 def test_features_by_hand() -> None:
     one = evidence("the red mat", 2.0, candidate(1, fused=0.75), start_score=-0.25, end_score=-0.5)
     other = evidence("cat", -1.0, candidate(2, fused=0.5, dense=None), start_score=-30.0, end_score=-2.0)
-    rows = features([one, other])
+    rows = features([one, replace(other, rank=6)])
     total = math.log(math.exp(2.0) + math.exp(-1.0))
     # no answer has e^-2.75 in the first passage, and e^-31 in the second
     given = math.log(1 - math.exp(-2.75))
-    # margin, start and end given an answer, fused, dense, lead, part, support, length; no mark, and no question word
+    # margin, start and end given an answer, lead, part, support, length; fused, dense, rank; no mark, no question word
     assert rows[0].tolist() == pytest.approx(
-        [2.0, -0.25 - given, -0.5 - given, 0.75, 0.25, 3.0, 2.0 - total, 0.0, math.log(4), 0, 1]
+        [2.0, -0.25 - given, -0.5 - given, 3.0, 2.0 - total, 0.0, math.log(4), 0.75, 0.25, 0.0, 0, 1]
     )
     assert rows[1].tolist() == pytest.approx(
-        [-1.0, -20.0, -2.0, 0.5, 0.0, -3.0, -1.0 - total, 0.0, math.log(2), 0, 1]
+        [-1.0, -20.0, -2.0, -3.0, -1.0 - total, 0.0, math.log(2), 0.5, 0.0, math.log(7), 0, 1]
     )
 
 
@@ -153,6 +153,7 @@ def slow_features(evidence: Sequence[Evidence]) -> NDArray[np.float64]:
             part=item.margin - np.log(np.exp(margins).sum()),
             support=np.log1p(sum(other.candidate.chunks != item.candidate.chunks for other in alike)),
             length=np.log1p(len(words[i].split())),
+            rank=np.log(1 + item.rank),
             wordless=1.0,
         )
         rows.append([row[name] for name in FEATURES])

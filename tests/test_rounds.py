@@ -39,7 +39,7 @@ def evidence(*margins: float) -> list[Evidence]:
     for i, margin in enumerate(margins):
         span = ScoredSpan(0, 5, -0.1, -0.2)
         passage = StoredPassage(str(i), None, "", None, None, (), f"wor{i:02} is here")
-        found.append(Evidence(RANKED[i], passage, span, margin, span.score - margin, QUESTION))
+        found.append(Evidence(RANKED[i], passage, span, margin, span.score - margin, QUESTION, i))
     return found
 
 
@@ -67,6 +67,14 @@ def test_enough_is_read_where_one_more_that_answers_well_is_not_shown(
     read: list[Evidence], patience: float, enough: bool
 ) -> None:
     assert settled(RANKED, read, 6, SHOWN, patience) is enough
+
+
+def test_the_next_one_is_imagined_at_its_rank() -> None:
+    """It must make up for what stands before it."""
+    ranks = replace(SHOWN, model=replace(MODEL, weights=MODEL.weights | {"rank": -2.0}))
+    assert not settled(RANKED, ONE, 6, SHOWN, 16.0), "10 against 9"
+    assert settled(RANKED, ONE, 6, ranks, 16.0), "3.9 less for the six before it"
+    assert not settled(RANKED, ONE, 6, ranks, 20.0)
 
 
 def test_all_answers_that_are_shown_count() -> None:
@@ -201,6 +209,7 @@ def test_the_first_are_read_and_then_some_more_until_it_is_enough() -> None:
     gathered = read(TEXTS, scorer)
     assert (gathered.read, scorer.shown) == (6, 6)
     assert [item.candidate.chunks[0] for item in gathered.evidence] == [i for i in range(6) for _ in (0, 1)]
+    assert [item.rank for item in gathered.evidence] == [i for i in range(6) for _ in (0, 1)]
     # its rival alone is nearer than the patience: all are read, never more than `depth`
     unsure = {f"did {letter}": 8.0 for letter in LETTERS}
     assert read(TEXTS, Reading(unsure)).read == 20

@@ -16,7 +16,17 @@ from retriever.evaluation import GradedQuestion, calibration_error
 from retriever.rerank import Evidence
 from retriever.search import Candidate
 from retriever.store.snapshot import StoredPassage
-from retriever.training.confidence import REFUSED, UNANSWERABLE, Asked, ask, ask_all, fit, needed_to_fit
+from retriever.training.confidence import (
+    REFUSED,
+    UNANSWERABLE,
+    UNFAMILIAR,
+    UNFAMILIAR_READING,
+    Asked,
+    ask,
+    ask_all,
+    fit,
+    needed_to_fit,
+)
 from retriever.types import Scores, TextSpan
 
 MARGIN = FEATURES.index("margin")
@@ -139,7 +149,7 @@ def confidences(model: ConfidenceModel, asked: Sequence[Asked]) -> tuple[np.ndar
 @pytest.fixture(scope="module")
 def fitted() -> ConfidenceModel:
     pytest.importorskip("sklearn")
-    return fit(made_up(1500, seed=1))
+    return fit(made_up(1500, seed=1), unfamiliar=False)  # what is asked of it afterwards is of the same kind
 
 
 def test_confidences_come_true_on_fresh_questions(fitted: ConfidenceModel) -> None:
@@ -153,6 +163,30 @@ def test_confidences_come_true_on_fresh_questions(fitted: ConfidenceModel) -> No
     assert calibration_error(*confidences(UNFITTED, every)) > 2 * error
 
 
+def test_of_documents_of_another_kind_reading_says_less(fitted: ConfidenceModel) -> None:
+    """By default it counts less against retrieval in the order of answers."""
+    humble = fit(made_up(1500, seed=1))
+    reading, retrieval = ((humble.weights[name], fitted.weights[name]) for name in ("margin", "fused"))
+    assert reading[0] / retrieval[0] == pytest.approx(UNFAMILIAR_READING * reading[1] / retrieval[1])
+
+
+def test_confidences_are_less_sure_of_documents_of_another_kind(
+    fitted: ConfidenceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default log-odds of first answers are a fifth flatter, and the share that is right as before."""
+    monkeypatch.setattr(
+        "retriever.training.confidence.UNFAMILIAR_READING", 1.0
+    )  # the same answers come first
+    evidence = made_up(1500, seed=1)
+    humble = fit(evidence)
+    assert humble.weights == fitted.weights
+    for name, weight in humble.first_weights.items():
+        assert weight == pytest.approx(UNFAMILIAR * fitted.first_weights[name])
+    sure, right = confidences(humble, as_weighed(evidence))
+    assert sure.mean() == pytest.approx(right.mean(), abs=0.01)
+    assert sure.std() < confidences(fitted, as_weighed(evidence))[0].std()
+
+
 def test_a_questions_own_spans_are_compared() -> None:
     """Keywords make all margins high, hard questions all low: within each question they tell the right span apart."""
     pytest.importorskip("sklearn")
@@ -163,7 +197,7 @@ def test_a_questions_own_spans_are_compared() -> None:
         features[:, MARGIN] = 6 * random.standard_normal() + one.right
         features[:, FEATURES.index("fused")] = 0.1 * one.right + 0.1 * random.standard_normal(SPANS)
         asked.append(replace(one, features=features))
-    model = fit(asked[:300])
+    model = fit(asked[:300], unfamiliar=False)
     assert np.mean([one.right[model.rank(one.features)[0][0]] for one in asked[300:]]) >= 0.99
 
 
@@ -184,7 +218,7 @@ def as_weighed(asked: Sequence[Asked]) -> list[Asked]:
 
 def test_an_answer_is_given_where_it_is_likelier_right_than_wrong() -> None:
     pytest.importorskip("sklearn")
-    easy = fit(made_up(1500, seed=1, unanswerable=0.0))
+    easy = fit(made_up(1500, seed=1, unanswerable=0.0), unfamiliar=False)
     assert easy.threshold == 0.5
     sure, right = confidences(easy, made_up(3000, seed=3, unanswerable=0.0))
 

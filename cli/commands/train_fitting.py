@@ -129,7 +129,8 @@ def fit_confidence_of(reader: Path, fitting: Fitting, most: int) -> None:
         asked += brought[0]
         statements += brought[1]
     try:
-        model = fit(asked, statements)
+        # asked of one's own documents alone, they are of the kind that confidences are for
+        model = fit(asked, statements, unfamiliar=bool(other))
     except SpanseekError as error:
         notice(f"confidences are not fitted: {error}")
         return
