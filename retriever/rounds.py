@@ -36,7 +36,7 @@ _NEXT = 4
 """So many are read before the first look at whether more are needed, and between two looks. Fewer are no batch."""
 _AS_SURE = 0.02
 """Confidences that differ by less are the same."""
-_NEAR = 0.025
+_NEAR = 0.04
 """Where the best answer is as near as this to the confidence from which it is shown, all is read."""
 _UNREAD = StoredPassage("", None, "", None, None, (), "")
 
