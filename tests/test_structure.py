@@ -53,6 +53,42 @@ def test_borders(text: str, expected: list[str]) -> None:
     assert parts(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("heading", "version", "date"),
+    [
+        ("2.9.0 \u2013 2024-11-12", "2.9.0", "2024-11-12"),
+        ("## [1.0.0] - 2017-06-20", "## [1.0.0]", "2017-06-20"),
+        ("v2.0 (March 3, 2021)", "v2.0", "March 3, 2021"),
+        ("Version 1.4: 7 May 2019", "Version 1.4", "7 May 2019"),
+        ("3.0rc1, 03/11/2025", "3.0rc1", "03/11/2025"),
+    ],
+)
+def test_the_version_and_the_date_of_a_release_are_two_answers(heading: str, version: str, date: str) -> None:
+    text = f"# Changes\n{heading}\n- It is faster."
+    places = [0, *borders(text), len(text)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(places)]
+    assert f"# Changes\n{version}" in pieces
+    assert date in pieces
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.2.2021 - 11.2.2021",
+        "2.9.0 \u2013 2024-11-12 is out",
+        "of version 2.9.0 \u2013 2024-11-12",
+        "1.2.0 - 17 boxes",
+        "12 - 2024-11-12",
+    ],
+)
+def test_what_only_looks_like_the_heading_of_a_release_is_whole(text: str) -> None:
+    assert borders(text) == []
+
+
+def test_a_line_of_nothing_but_numbers_is_looked_at_once() -> None:
+    assert borders("1." * 200_000) == borders("1.1" * 200_000) == []
+
+
 @given(st.text(alphabet="ab:;| \n\r", max_size=60))
 def test_borders_stand_where_something_separates(text: str) -> None:
     for border in borders(text):

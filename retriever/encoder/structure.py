@@ -30,6 +30,15 @@ _MARKS = re.compile(rf"(;) (?={_NAME}: )|(?<=; ){_NAME}(:) |^\s*{_NAME}(:) ")
 # Cells that only space parts. What ends a sentence may be followed by two spaces, and a bullet or a number by several.
 _GAP = re.compile(r"(?<=[^\s.!?:;,])(?: {2,}|[ ]*\t\s*)(?=\S)|(?<=\S)\t\s*(?=\S)")
 _BULLET = re.compile(r"^\s*(?:\W|\w{1,3}[.)])\s")
+# The heading of a release in a change log: "1.2.0 - 2024-11-12", "[v2.0] (March 3, 2021)", "Version 1.4: 7 May 2019".
+# Which version and when are two answers, and are asked for apart.
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_DATE = rf"\d{{4}}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{{4}}|(?:\d\d? )?{_MONTH} (?:\d\d?, )?\d{{4}}"
+_RELEASE = re.compile(
+    rf"^[ \t#=*]*(?!\d\d?\.\d\d?\.\d{{4}}\b)(?:(?:version|release) )?\[?v?\d+(?:\.\d+)++[\w.+-]*+\]?"
+    rf"(?P<between>[ \t]+[-\u2013\u2014][ \t]+|:[ \t]+|,?[ \t]+\(?)(?:{_DATE})(?P<after>\)?[ \t]*)$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _JUSTIFIED = 60
 """Characters of a line from which on it may be prose that is set to one width."""
 _CLOSED = ".!?:;,|"
@@ -52,11 +61,15 @@ def borders(text: str) -> list[int]:
 
     >>> borders("Cell: 7; Volts: 3.6")
     [0, 4, 5, 7, 8, 14, 15, 19]
+    >>> borders("1.2.0 (2024-11-12)")
+    [5, 7, 17]
     """
     found = {match.start() for match in _PARAGRAPH.finditer(text)}
     for row in _rows(text):
         found |= {row.start, row.end, min(row.end + 1, len(text))}
         found.update(place for mark in row.marks for place in (mark, mark + 1))
+    for release in _RELEASE.finditer(text):
+        found.update((*release.span("between"), release.start("after")))
     return sorted(found)
 
 
