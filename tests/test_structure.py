@@ -63,11 +63,14 @@ def test_borders(text: str, expected: list[str]) -> None:
         ("3.0rc1, 03/11/2025", "3.0rc1", "03/11/2025"),
     ],
 )
-def test_the_version_and_the_date_of_a_release_are_two_answers(heading: str, version: str, date: str) -> None:
-    text = f"# Changes\n{heading}\n- It is faster."
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_the_version_and_the_date_of_a_release_are_two_answers(
+    heading: str, version: str, date: str, newline: str
+) -> None:
+    text = newline.join(["# Changes", heading, "- It is faster."])
     places = [0, *borders(text), len(text)]
     pieces = [text[start:end] for start, end in itertools.pairwise(places)]
-    assert f"# Changes\n{version}" in pieces
+    assert f"# Changes{newline}{version}" in pieces
     assert date in pieces
 
 
@@ -86,6 +89,7 @@ def test_what_only_looks_like_the_heading_of_a_release_is_whole(text: str) -> No
 
 
 def test_a_line_of_nothing_but_numbers_is_looked_at_once() -> None:
+    """Looked at again from each number it would take hours."""
     assert borders("1." * 200_000) == borders("1.1" * 200_000) == []
 
 

@@ -173,7 +173,7 @@ def test_of_documents_of_another_kind_reading_says_less(fitted: ConfidenceModel)
 def test_confidences_are_less_sure_of_documents_of_another_kind(
     fitted: ConfidenceModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By default log-odds of first answers are a fifth flatter, and the share that is right as before."""
+    """By default log-odds of first answers are a third flatter, and the share that is right as before."""
     monkeypatch.setattr(
         "retriever.training.confidence.UNFAMILIAR_READING", 1.0
     )  # the same answers come first

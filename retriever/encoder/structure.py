@@ -35,9 +35,9 @@ _BULLET = re.compile(r"^\s*(?:\W|\w{1,3}[.)])\s")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DATE = rf"\d{{4}}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{{4}}|(?:\d\d? )?{_MONTH} (?:\d\d?, )?\d{{4}}"
 _RELEASE = re.compile(
-    rf"^[ \t#=*]*(?!\d\d?\.\d\d?\.\d{{4}}\b)(?:(?:version|release) )?\[?v?\d+(?:\.\d+)++[\w.+-]*+\]?"
-    rf"(?P<between>[ \t]+[-\u2013\u2014][ \t]+|:[ \t]+|,?[ \t]+\(?)(?:{_DATE})(?P<after>\)?[ \t]*)$",
-    re.IGNORECASE | re.MULTILINE,
+    rf"(?<![^\r\n])[ \t#=*]*(?!\d\d?\.\d\d?\.\d{{4}}\b)(?:(?:version|release) )?\[?v?\d+(?:\.\d+)++[\w.+-]*+\]?"
+    rf"(?P<between>[ \t]+[-\u2013\u2014][ \t]+|:[ \t]+|,?[ \t]+\(?)(?:{_DATE})(?P<after>\)?[ \t]*)(?![^\r\n])",
+    re.IGNORECASE,
 )
 _JUSTIFIED = 60
 """Characters of a line from which on it may be prose that is set to one width."""
