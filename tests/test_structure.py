@@ -46,6 +46,12 @@ def parts(text: str) -> list[str]:
         ("1.  First  one\n2.  Second one", ["1.  First  one\n2.  Second one"]),
         ("*   milk\n*   eggs", ["*   milk\n*   eggs"]),
         ("a mistyped  space\nin prose", ["a mistyped  space\nin prose"]),
+        ("Delegate: Ann Vole\nStatus: Final", ["Delegate: Ann Vole", "Status: Final"]),
+        ("To: Ann,\r\n  Ben\r\nDate: today\r\n\r\nDear: all", ["To: Ann,\r\n  Ben", "Date: today", "Dear: all"]),
+        ("- Badge: 17\n- Key holder: Ann\n- tea", ["- Badge: 17", "- Key holder: Ann\n- tea"]),
+        ("Note: we came.\nIt was late.\nThen: we left", ["Note: we came.\nIt was late.\nThen: we left"]),
+        ("Bring: tea\n \t\n  and: milk", ["Bring: tea", "and: milk"]),
+        ("what Ann had said before: no\nBen: hi", ["what Ann had said before: no\nBen: hi"]),
         ("", []),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables and paragraphs in plain text: what a span scorer should see of them, and where no answer goes on.
+"""Tables, fields and paragraphs in plain text: what a span scorer should see of them, and where no answer goes on.
 
 A span scorer that has learned from prose takes a row for a sentence, and an answer for a part of it. And it sees no
 white space: of columns that stand apart by spaces alone, as in what is read from a PDF, nothing is left but one cell's
@@ -39,6 +39,8 @@ _RELEASE = re.compile(
     rf"(?P<between>[ \t]+[-\u2013\u2014][ \t]+|:[ \t]+|,?[ \t]+\(?)(?:{_DATE})(?P<after>\)?[ \t]*)(?![^\r\n])",
     re.IGNORECASE,
 )
+# A line of fields, one below the other, as over a letter, in front matter and in lists: "From: Ann", "- Badge: 17".
+_FIELD = re.compile(r"[ \t]*(?:[-*+\u2022] )?[^\W\d_][\w.-]*(?: [\w.-]+){0,2}: \S")
 _JUSTIFIED = 60
 """Characters of a line from which on it may be prose that is set to one width."""
 _CLOSED = ".!?:;,|"
@@ -63,11 +65,14 @@ def borders(text: str) -> list[int]:
     [0, 4, 5, 7, 8, 14, 15, 19]
     >>> borders("1.2.0 (2024-11-12)")
     [5, 7, 17]
+    >>> borders("Delegate: Ann Vole\\nStatus: Final")
+    [18, 19]
     """
     found = {match.start() for match in _PARAGRAPH.finditer(text)}
     for row in _rows(text):
         found |= {row.start, row.end, min(row.end + 1, len(text))}
         found.update(place for mark in row.marks for place in (mark, mark + 1))
+    found.update(_between_fields(text))
     for release in _RELEASE.finditer(text):
         found.update((*release.span("between"), release.start("after")))
     return sorted(found)
@@ -111,6 +116,21 @@ def _rows(text: str) -> Iterator[_Row]:
             continue
         start = line.start()
         yield _Row(start, line.end(), tuple(start + mark for mark in marks), spaced)
+
+
+def _between_fields(text: str) -> Iterator[int]:
+    """Where a line of a field ends and the next begins; a field goes on in lines that are set in."""
+    if text.count(": ") < 2:
+        return
+    end = None  # of the field that the line before belongs to
+    for line in _LINE.finditer(text):
+        below = end is not None and text[end : line.start()] in ("\n", "\r\n", "\r")
+        if _FIELD.match(line.group()):
+            if end is not None and below:
+                yield from (end, line.start())
+            end = line.end()
+        else:
+            end = line.end() if below and re.match(r"[ \t]+\S", line.group()) else None
 
 
 def _gaps(line: str) -> list[tuple[int, int]]:
